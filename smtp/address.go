@@ -1,0 +1,370 @@
+package smtp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Limits of an address. Domain and label are those of 4.5.3.1.2 and of the DNS; the local part may be longer than the 64
+// octets that 4.5.3.1.1 makes every server accept, for the return addresses of mailing lists often are.
+const (
+	MaxLocalPart = 255
+	MaxDomain    = 255
+	maxLabel     = 63
+)
+
+// Errors of the address parsers; they come wrapped with the text at fault.
+var (
+	ErrPath      = errors.New("not a path of the form <local-part@domain>")
+	ErrMailbox   = errors.New("not a mailbox of the form local-part@domain")
+	ErrLocalPart = errors.New("not a local part")
+	ErrDomain    = errors.New("not a domain or address literal")
+)
+
+// Domain is a domain name or an address literal such as [192.0.2.1] or [IPv6:2001:db8::1] (4.1.2, 4.1.3). It keeps the
+// form in which it came; compare with Equal. The zero value is no domain.
+type Domain struct {
+	text string
+	addr netip.Addr // of an IPv4 or IPv6 literal
+}
+
+// ParseDomain reads a domain name or an address literal.
+func ParseDomain(s string) (Domain, error) {
+	if strings.HasPrefix(s, "[") {
+		return parseLiteral(s)
+	}
+	if !isDomainName(s, false) {
+		return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s)
+	}
+	return Domain{text: s}, nil
+}
+
+// ParseHelo reads the argument of EHLO and HELO. Unlike ParseDomain it takes an underscore in a label: many machines are
+// named so, and 4.1.4 forbids to refuse mail for a name that does not check out.
+func ParseHelo(s string) (Domain, error) {
+	if strings.HasPrefix(s, "[") {
+		return parseLiteral(s)
+	}
+	if !isDomainName(s, true) {
+		return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s)
+	}
+	return Domain{text: s}, nil
+}
+
+// AddressLiteral gives the literal for an address.
+func AddressLiteral(a netip.Addr) Domain {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		return Domain{text: "[IPv6:" + a.String() + "]", addr: a}
+	}
+	return Domain{text: "[" + a.String() + "]", addr: a}
+}
+
+func parseLiteral(s string) (Domain, error) {
+	bad := fmt.Errorf("%w: %.80q", ErrDomain, s)
+	if len(s) < 3 || len(s) > MaxDomain || s[len(s)-1] != ']' {
+		return Domain{}, bad
+	}
+	inner := s[1 : len(s)-1]
+	tag, content, tagged := strings.Cut(inner, ":")
+	switch {
+	case !tagged:
+		a, err := netip.ParseAddr(inner)
+		if err != nil || !a.Is4() {
+			return Domain{}, bad
+		}
+		return Domain{text: s, addr: a}, nil
+	case strings.EqualFold(tag, "IPv6"):
+		a, err := netip.ParseAddr(content)
+		if err != nil || !a.Is6() || a.Zone() != "" {
+			return Domain{}, bad
+		}
+		return Domain{text: s, addr: a.Unmap()}, nil // else Equal and Key would differ
+	case !isLdhString(tag) || content == "":
+		return Domain{}, bad
+	}
+	for i := range len(content) { // dcontent
+		if c := content[i]; c < 33 || c > 126 || c >= '[' && c <= ']' {
+			return Domain{}, bad
+		}
+	}
+	return Domain{text: s}, nil
+}
+
+// String gives the domain as it came.
+func (d Domain) String() string { return d.text }
+
+// IsZero tells that there is no domain.
+func (d Domain) IsZero() bool { return d.text == "" }
+
+// IsLiteral tells an address literal, of whatever kind.
+func (d Domain) IsLiteral() bool { return strings.HasPrefix(d.text, "[") }
+
+// Addr gives the address of an IPv4 or IPv6 literal.
+func (d Domain) Addr() (netip.Addr, bool) { return d.addr, d.addr.IsValid() }
+
+// Equal compares without case (2.4); literals by their address.
+func (d Domain) Equal(o Domain) bool {
+	if d.addr.IsValid() && o.addr.IsValid() {
+		return d.addr == o.addr
+	}
+	return strings.EqualFold(d.text, o.text)
+}
+
+// Key gives the form in which equal domains are the same string: lower case, literals normalised.
+func (d Domain) Key() string {
+	if d.addr.IsValid() {
+		return AddressLiteral(d.addr).text
+	}
+	return strings.ToLower(d.text)
+}
+
+// Mailbox is local-part@domain (4.1.2). Local holds the local part as meant, quotes and backslashes taken off, its case
+// kept: only the host of the domain may interpret it (2.4).
+type Mailbox struct {
+	Local  string
+	Domain Domain
+}
+
+// ParseMailbox reads local-part@domain.
+func ParseMailbox(s string) (Mailbox, error) {
+	m, rest, err := cutMailbox(s)
+	if err == nil && rest != "" {
+		err = fmt.Errorf("%w: %.80q", ErrMailbox, s)
+	}
+	if err != nil {
+		return Mailbox{}, err
+	}
+	return m, nil
+}
+
+// String writes the mailbox with as little quoting as its local part allows (4.1.2).
+func (m Mailbox) String() string {
+	if m.Domain.IsZero() {
+		return QuoteLocal(m.Local)
+	}
+	return QuoteLocal(m.Local) + "@" + m.Domain.text
+}
+
+// QuoteLocal writes a local part for the wire: as it is where it is a dot-string, else as a quoted string.
+func QuoteLocal(local string) string {
+	if isDotString(local) {
+		return local
+	}
+	b := make([]byte, 0, len(local)+4)
+	b = append(b, '"')
+	for i := range len(local) {
+		if c := local[i]; c == '"' || c == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, local[i])
+	}
+	return string(append(b, '"'))
+}
+
+// Path is what stands between "<" and ">" in MAIL and RCPT: a mailbox, nothing (the null reverse-path), or postmaster
+// alone (4.1.1.3). A source route in front of the mailbox is read and dropped (4.1.2, appendix C).
+type Path struct{ Mailbox }
+
+// ParsePath reads a path in its angle brackets.
+func ParsePath(s string) (Path, error) {
+	p, rest, err := cutPath(s)
+	if err == nil && rest != "" {
+		err = fmt.Errorf("%w: %.80q", ErrPath, s)
+	}
+	if err != nil {
+		return Path{}, err
+	}
+	return p, nil
+}
+
+// Postmaster is the forward-path <postmaster>.
+var Postmaster = Path{Mailbox{Local: "postmaster"}}
+
+// IsNull tells the null reverse-path <>.
+func (p Path) IsNull() bool { return p == Path{} }
+
+// IsPostmaster tells a postmaster of any domain or none; the word has no case (4.5.1).
+func (p Path) IsPostmaster() bool { return strings.EqualFold(p.Local, "postmaster") }
+
+// String writes the path in its angle brackets.
+func (p Path) String() string {
+	if p.IsNull() {
+		return "<>"
+	}
+	return "<" + p.Mailbox.String() + ">"
+}
+
+// cutPath reads a path from the start of s and returns what follows it.
+func cutPath(s string) (Path, string, error) {
+	bad := func() (Path, string, error) { return Path{}, s, fmt.Errorf("%w: %.80q", ErrPath, s) }
+	if !strings.HasPrefix(s, "<") {
+		return bad()
+	}
+	if strings.HasPrefix(s, "<>") {
+		return Path{}, s[2:], nil
+	}
+	inner := s[1:]
+	if n := len("postmaster"); len(inner) > n && inner[n] == '>' && strings.EqualFold(inner[:n], "postmaster") {
+		return Path{Mailbox{Local: inner[:n]}}, inner[n+1:], nil
+	}
+	inner, ok := cutSourceRoute(inner)
+	if !ok {
+		return bad()
+	}
+	m, rest, err := cutMailbox(inner)
+	if err != nil {
+		return Path{}, s, err
+	}
+	if !strings.HasPrefix(rest, ">") {
+		return bad()
+	}
+	return Path{m}, rest[1:], nil
+}
+
+// cutSourceRoute drops "@a,@b:" from the start of s. Receivers must take it and should ignore it (appendix F.2).
+func cutSourceRoute(s string) (string, bool) {
+	if !strings.HasPrefix(s, "@") {
+		return s, true
+	}
+	for {
+		if !strings.HasPrefix(s, "@") {
+			return s, false
+		}
+		end := strings.IndexAny(s, ",:>\"")
+		if strings.HasPrefix(s, "@[") { // an IPv6 literal holds colons
+			end = strings.IndexByte(s, ']') + 1
+		}
+		if end <= 0 || end >= len(s) {
+			return s, false
+		}
+		if _, err := ParseDomain(s[1:end]); err != nil {
+			return s, false
+		}
+		sep := s[end]
+		s = s[end+1:]
+		if sep == ':' {
+			return s, true
+		}
+		if sep != ',' {
+			return s, false
+		}
+	}
+}
+
+// cutMailbox reads a mailbox from the start of s and returns what follows it.
+func cutMailbox(s string) (Mailbox, string, error) {
+	local, rest, err := cutLocalPart(s)
+	if err != nil {
+		return Mailbox{}, s, err
+	}
+	if !strings.HasPrefix(rest, "@") {
+		return Mailbox{}, s, fmt.Errorf("%w: %.80q", ErrMailbox, s)
+	}
+	rest = rest[1:]
+	end := 0
+	if strings.HasPrefix(rest, "[") {
+		end = strings.IndexByte(rest, ']') + 1
+	} else {
+		for end < len(rest) && (isLetDig(rest[end]) || rest[end] == '-' || rest[end] == '.') {
+			end++
+		}
+	}
+	d, err := ParseDomain(rest[:end])
+	if err != nil {
+		return Mailbox{}, s, fmt.Errorf("%w: %.80q", ErrDomain, rest)
+	}
+	return Mailbox{Local: local, Domain: d}, rest[end:], nil
+}
+
+// cutLocalPart reads a dot-string or a quoted string from the start of s (4.1.2).
+func cutLocalPart(s string) (local, rest string, err error) {
+	if strings.HasPrefix(s, "\"") {
+		return cutQuoted(s)
+	}
+	end := 0
+	for end < len(s) && (isAtext(s[end]) || s[end] == '.') {
+		end++
+	}
+	if end > MaxLocalPart || !isDotString(s[:end]) {
+		return "", s, fmt.Errorf("%w: %.80q", ErrLocalPart, s)
+	}
+	return s[:end], s[end:], nil
+}
+
+func cutQuoted(s string) (local, rest string, err error) {
+	var b []byte
+	for i := 1; i < len(s) && len(b) <= MaxLocalPart; i++ {
+		c := s[i]
+		if c == '"' {
+			return string(b), s[i+1:], nil
+		}
+		if c == '\\' && i+1 < len(s) { // quoted-pairSMTP
+			i++
+			c = s[i]
+		} else if c == '\\' {
+			break
+		}
+		if c < 32 || c > 126 { // qtextSMTP
+			break
+		}
+		b = append(b, c)
+	}
+	return "", s, fmt.Errorf("%w: %.80q", ErrLocalPart, s)
+}
+
+func isDomainName(s string, underscore bool) bool {
+	if s == "" || len(s) > MaxDomain {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if !isLabel(label, underscore) {
+			return false
+		}
+	}
+	return true
+}
+
+// isLabel tells a sub-domain: letters, digits and inner hyphens.
+func isLabel(s string, underscore bool) bool {
+	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isLetDig(c) && c != '-' && !(underscore && c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+func isLdhString(s string) bool {
+	for i := range len(s) {
+		if !isLetDig(s[i]) && s[i] != '-' {
+			return false
+		}
+	}
+	return s != "" && s[len(s)-1] != '-'
+}
+
+func isDotString(s string) bool {
+	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return false
+	}
+	for i := range len(s) {
+		if !isAtext(s[i]) && s[i] != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
+func isLetDig(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// isAtext tells the characters of an atom (RFC 5322 3.2.3).
+func isAtext(c byte) bool {
+	return isLetDig(c) || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+}
