@@ -1,0 +1,168 @@
+package dsn
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/holub-mail/holub/mail"
+	"github.com/holub-mail/holub/smtp"
+)
+
+// Kind is what a report is for.
+type Kind uint8
+
+const (
+	Failure Kind = iota // to the sender: the message will not be delivered to these recipients
+	Delay               // to the sender: it has not been delivered yet, and is still tried
+	Kept                // to the postmaster: it can be neither delivered nor returned, and is kept
+)
+
+var subjects = [...]string{
+	Failure: "Your message could not be delivered",
+	Delay:   "Your message is late: delivery is still being tried",
+	Kept:    "A message could be neither delivered nor returned",
+}
+
+// Part is how much of the original a report carries.
+type Part uint8
+
+const (
+	HeaderOnly  Part = iota // its header, up to 64 KiB
+	FullMessage             // all of it; only in Failure and Kept, a Delay always has the header alone (RFC 3461 4.3)
+)
+
+// maxHeader is how much of the original's header is returned, in octets.
+const maxHeader = 64 << 10
+
+// Errors of Write that are the caller's.
+var (
+	ErrNoRecipient = errors.New("a report must be about at least one recipient")
+	ErrNullTo      = errors.New("a report must not be sent to the null path: keep the message for the postmaster")
+)
+
+// Report is one delivery report. It needs MessageID, Date, From, To, Sender and Recipients; the zero value of any other
+// field leaves out what it would say.
+type Report struct {
+	Kind       Kind
+	MessageID  string    // of the report itself, with or without angle brackets; must be new for each report
+	Date       time.Time // when the report is written
+	From       string    // name of the host that reports; what is no domain is written as localhost
+	To         smtp.Path // whom the report goes to: the original's reverse-path, or for Kept the postmaster
+	QueueID    string    // of the original
+	Arrived    time.Time // when the original was accepted
+	Sender     smtp.Path // the original's reverse-path; it may be null where Kind is Kept
+	RetryUntil time.Time // for Delay: when the server gives up
+	Recipients []Recipient
+	Original   Part // how much of the original is returned
+	EightBit   bool // the original has octets above 127; matters for FullMessage
+}
+
+// NeedsEightBit tells that what Write writes of an original has octets above 127, so that the next host must offer
+// 8BITMIME.
+func (r Report) NeedsEightBit() bool { return r.EightBit && r.part() == FullMessage }
+
+func (r Report) part() Part {
+	if r.Kind == Delay {
+		return HeaderOnly
+	}
+	return r.Original
+}
+
+// Write writes the report to w, all lines ended by CRLF. Of original it reads the header into memory, at most 64 KiB,
+// or copies all of it as it is; nil leaves the third part out, which RFC 6522 3 allows. An error says whether the
+// original could not be read or the report not be written; what was written up to then is no whole report.
+func (r Report) Write(w io.Writer, original io.Reader) error {
+	if len(r.Recipients) == 0 {
+		return fmt.Errorf("writing a delivery report about %.40q: %w", r.QueueID, ErrNoRecipient)
+	}
+	if r.To.IsNull() {
+		return fmt.Errorf("writing a delivery report about %.40q: %w", r.QueueID, ErrNullTo)
+	}
+	if _, err := smtp.ParseHelo(r.From); err != nil { // a report with a poor name is better than none
+		r.From = "localhost"
+	}
+	o, err := r.open(original)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(w, 16<<10) // its errors stick until Flush
+	boundary := r.boundary()
+	out.Write(r.header(boundary, o))
+	r.writeText(out, boundary, o)
+	r.writeStatus(out, boundary)
+	if err := o.write(out, boundary); err != nil {
+		return err
+	}
+	out.WriteString("\r\n--" + boundary + "--\r\n")
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing a delivery report about %.40q: %w", r.QueueID, err)
+	}
+	return nil
+}
+
+// header gives the header of the report; the empty line behind it is the line end that each boundary starts with.
+func (r Report) header(boundary string, o *returned) []byte {
+	var b []byte
+	b = mail.AppendField(b, "From", "Mail Delivery System", "<MAILER-DAEMON@"+r.From+">")
+	b = mail.AppendField(b, "To", "<"+r.address(r.To)+">")
+	b = mail.AppendField(b, "Subject", subjects[min(int(r.Kind), len(subjects)-1)])
+	b = mail.AppendField(b, "Date", r.Date.Format(mail.DateLayout))
+	b = mail.AppendField(b, "Message-ID", "<"+r.messageID(boundary)+">")
+	b = mail.AppendField(b, "MIME-Version", "1.0")
+	b = mail.AppendField(b, "Auto-Submitted", "auto-replied") // RFC 3834 5: no machine is to answer it
+	b = mail.AppendField(b, "Content-Type", "multipart/report;", "report-type=delivery-status;", `boundary="`+boundary+`"`)
+	// A multipart says what the widest of its parts needs (RFC 2045 6.4).
+	return mail.AppendField(b, "Content-Transfer-Encoding", o.encoding())
+}
+
+// messageID gives the id without its brackets. A report without one would be lost among others, so it gets one.
+func (r Report) messageID(boundary string) string {
+	id := strings.Trim(strings.ReplaceAll(r.MessageID, " ", ""), "<>")
+	if id = clean(id, 250); id == "" {
+		id = strings.Trim(boundary, "=_") + "@" + r.From
+	}
+	return id
+}
+
+// boundary makes one that can't stand in the original: whoever wrote that did not know the ids of this report. "=_"
+// keeps it out of quoted-printable text too (RFC 2045 6.7).
+func (r Report) boundary() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %d", r.MessageID, r.QueueID, r.Date.UnixNano())
+	return "=_" + hex.EncodeToString(h.Sum(nil)[:20]) + "_="
+}
+
+// address writes a mailbox without brackets, in ASCII and within the length of a line. A mailbox without domain is one
+// of the host that reports, for fields need a whole address (RFC 3464 2.3.2).
+func (r Report) address(p smtp.Path) string {
+	p.Local = clean(p.Local, smtp.MaxLocalPart)
+	if p.Domain.IsZero() {
+		return smtp.QuoteLocal(p.Local) + "@" + r.From
+	}
+	return p.Mailbox.String()
+}
+
+// sender gives the original's reverse-path in its brackets.
+func (r Report) sender() string {
+	if r.Sender.IsNull() {
+		return "<>"
+	}
+	return "<" + r.address(r.Sender) + ">"
+}
+
+// clean cuts s after limit octets, and writes "?" for what is not printable ASCII.
+func clean(s string, limit int) string {
+	b := []byte(s[:min(len(s), limit)])
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,173 @@
+package dsn
+
+import (
+	"bufio"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holub-mail/holub/mail"
+	"github.com/holub-mail/holub/smtp"
+)
+
+// Action is what was done for a recipient (RFC 3464 2.3.3).
+type Action string
+
+// The actions that the format has. The kinds of reports written here lead to Failed and Delayed.
+const (
+	Failed    Action = "failed"
+	Delayed   Action = "delayed"
+	Delivered Action = "delivered"
+	Relayed   Action = "relayed"
+	Expanded  Action = "expanded"
+)
+
+// Recipient is what a report says about one recipient of the original.
+type Recipient struct {
+	Final       smtp.Path
+	Action      Action     // "" stands for the one of the report's kind
+	Reply       smtp.Reply // the last one, as it came, from Host or made by this server; zero where there is none
+	Host        string     // who gave Reply, such as "mx.example.org [192.0.2.1]:25"; "" is this server itself
+	LastAttempt time.Time
+}
+
+// writeStatus writes the second part (RFC 3464 2.1): fields about the message, then a group of them for each recipient.
+func (r Report) writeStatus(out *bufio.Writer, boundary string) {
+	out.WriteString("\r\n--" + boundary + "\r\n")
+	b := mail.AppendField(nil, "Content-Type", "message/delivery-status")
+	b = mail.AppendField(b, "Content-Description", "Report for programs")
+	b = append(b, '\r', '\n')
+	b = mail.AppendField(b, "Reporting-MTA", "dns;", r.From)
+	b = appendDateField(b, "Arrival-Date", r.Arrived)
+	if r.QueueID != "" {
+		b = mail.AppendField(b, "X-Holub-Queue-ID", clean(r.QueueID, 250))
+	}
+	b = mail.AppendField(b, "X-Holub-Sender", r.sender())
+	out.Write(b)
+	for _, rcpt := range r.Recipients {
+		out.Write(r.appendGroup(b[:0], rcpt))
+	}
+}
+
+// appendGroup writes the fields of one recipient, in the order of RFC 3464 2.3.
+func (r Report) appendGroup(b []byte, rcpt Recipient) []byte {
+	action := r.action(rcpt)
+	b = append(b, '\r', '\n')
+	b = mail.AppendField(b, "Final-Recipient", "rfc822;", r.address(rcpt.Final))
+	b = mail.AppendField(b, "Action", string(action))
+	b = mail.AppendField(b, "Status", status(action, rcpt.Reply).String())
+	if name := hostName(rcpt.Host); name != "" {
+		b = mail.AppendField(b, "Remote-MTA", "dns;", name)
+	}
+	if !rcpt.Reply.IsZero() {
+		b = appendDiagnostic(b, rcpt)
+	}
+	b = appendDateField(b, "Last-Attempt-Date", rcpt.LastAttempt)
+	if action == Delayed { // RFC 3464 2.3.9: for delayed recipients only
+		b = appendDateField(b, "Will-Retry-Until", r.RetryUntil)
+	}
+	return b
+}
+
+// appendDiagnostic writes the reply with the code in front of each of its lines. The type smtp is for what came over
+// SMTP (RFC 3464 2.3.6); a reply that this server made itself has our own type.
+func appendDiagnostic(b []byte, rcpt Recipient) []byte {
+	parts := []string{"smtp;"}
+	if rcpt.Host == "" {
+		parts[0] = "X-Holub;"
+	}
+	for _, line := range replyLines(rcpt.Reply) {
+		parts = append(parts, strings.Join(strings.Fields(line), " "))
+	}
+	return mail.AppendField(b, "Diagnostic-Code", parts...)
+}
+
+func appendDateField(b []byte, name string, t time.Time) []byte {
+	if t.IsZero() {
+		return b
+	}
+	return mail.AppendField(b, name, t.Format(mail.DateLayout))
+}
+
+// action gives the recipient's own action where it is one of the format, else that of the report's kind.
+func (r Report) action(rcpt Recipient) Action {
+	switch rcpt.Action {
+	case Failed, Delayed, Delivered, Relayed, Expanded:
+		return rcpt.Action
+	}
+	if r.Kind == Delay {
+		return Delayed
+	}
+	return Failed
+}
+
+// status gives the reply's enhanced code, or one made from its code, with a class that fits the action (RFC 3464
+// 2.3.4). Failed goes with 4 as well: a temporary error that lasted until the server gave up (RFC 3463 2).
+func status(action Action, reply smtp.Reply) smtp.EnhancedCode {
+	s := reply.Enhanced
+	for _, n := range s {
+		if n < 0 || n > 999 {
+			s = smtp.EnhancedCode{}
+		}
+	}
+	if s[0] == 0 {
+		s = smtp.EnhancedCode{reply.Code / 100, 0, 0}
+	}
+	switch {
+	case action == Delayed:
+		s[0] = 4
+	case action != Failed:
+		s[0] = 2
+	case s[0] != 4:
+		s[0] = 5
+	}
+	return s
+}
+
+// hostName takes the name or address literal out of "mx.example.org [192.0.2.1]:25".
+func hostName(host string) string {
+	host = clean(strings.TrimSpace(host), smtp.MaxDomain)
+	if i := strings.IndexByte(host, ']'); strings.HasPrefix(host, "[") && i > 0 {
+		return host[:i+1]
+	}
+	if i := strings.IndexAny(host, " [(:"); i >= 0 {
+		host = host[:i]
+	}
+	return host
+}
+
+// Bounds of what is shown of one reply.
+const (
+	maxReplyLines  = 20
+	maxReplyOctets = 2048
+)
+
+// replyLines gives the lines of a reply with the code and enhanced code in front of each, as on the wire (RFC 5321
+// 4.2.1), within the bounds. The octets of the text are as they came.
+func replyLines(reply smtp.Reply) []string {
+	prefix := strconv.Itoa(reply.Code)
+	enhanced := reply.Enhanced.String()
+	if enhanced != "" {
+		enhanced += " "
+	}
+	lines, room := reply.Lines, maxReplyOctets
+	if len(lines) == 0 {
+		lines = []string{""}
+	}
+	var out []string
+	for i, line := range lines {
+		sep := "-"
+		if i == len(lines)-1 {
+			sep = " "
+		}
+		if i == maxReplyLines {
+			return append(out, "[...]")
+		}
+		if len(line) > room {
+			return append(out, prefix+sep+enhanced+strings.ToValidUTF8(line[:room], "?"), "[...]")
+		}
+		room -= len(line)
+		out = append(out, strings.TrimRight(prefix+sep+enhanced+line, " "))
+	}
+	return out
+}
