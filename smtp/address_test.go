@@ -19,7 +19,8 @@ func TestParseDomain(t *testing.T) {
 	for _, s := range []string{
 		"example.org", "EXAMPLE.org", "localhost", "a", "1", "3com.example", "xn--mller-kva.example", "a-b.c--d.example",
 		label63 + ".org", domain255,
-		"[192.0.2.1]", "[IPv6:2001:db8::1]", "[ipv6:::1]", "[IPv6:::ffff:192.0.2.1]", "[IPv6:1:2:3:4:5:6:7:8]", "[tag:content!]",
+		"[192.0.2.1]", "[IPv6:2001:db8::1]", "[ipv6:::1]", "[IPv6:::ffff:192.0.2.1]", "[IPv6:1:2:3:4:5:6:7:8]",
+		"[tag:content!]",
 	} {
 		d, err := smtp.ParseDomain(s)
 		if err != nil || d.String() != s || d.IsZero() || d.IsLiteral() != (s[0] == '[') {
@@ -30,10 +31,12 @@ func TestParseDomain(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", ".", "example.org.", ".example.org", "a..b", "-a.org", "a-.org", "a.-b", "a_b.org", "a b", "a@b", "müller.example",
+		"", ".", "example.org.", ".example.org", "a..b", "-a.org", "a-.org", "a.-b", "a_b.org", "a b", "a@b",
+		"müller.example",
 		label63 + "l.org", domain255 + "l", "a.b\r\n", "a\x00b", "exa(comment)mple.org",
 		"[]", "[", "]", "[192.0.2.1", "192.0.2.1]", "[192.0.2]", "[192.0.2.256]", "[192.0.2.1.5]", "[2001:db8::1", "[IPv6:]",
-		"[IPv6:192.0.2.1]", "[IPv6:1::2::3]", "[IPv6:fe80::1%eth0]", "[IPv6:12345::]", "[tag:]", "[:x]", "[tag-:x]", "[t:a b]",
+		"[IPv6:192.0.2.1]", "[IPv6:1::2::3]", "[IPv6:fe80::1%eth0]", "[IPv6:12345::]", "[tag:]", "[:x]", "[tag-:x]",
+		"[t:a b]",
 		"[t:[]", `[t:\]`, "[x]", "[192.0.2.1]x", "[tag:" + local255 + "]",
 	} {
 		if d, err := smtp.ParseDomain(s); !errors.Is(err, smtp.ErrDomain) || !d.IsZero() {
@@ -66,7 +69,8 @@ func TestDomainsCompare(t *testing.T) {
 	} {
 		a, err1 := smtp.ParseDomain(tt.a)
 		b, err2 := smtp.ParseDomain(tt.b)
-		if err1 != nil || err2 != nil || a.Equal(b) != tt.equal || b.Equal(a) != tt.equal || (a.Key() == b.Key()) != tt.equal {
+		if err1 != nil || err2 != nil || a.Equal(b) != tt.equal || b.Equal(a) != tt.equal ||
+			(a.Key() == b.Key()) != tt.equal {
 			t.Errorf("%q and %q: %v %v, equal %v, keys %q %q", a, b, err1, err2, a.Equal(b), a.Key(), b.Key())
 		}
 	}
@@ -130,10 +134,14 @@ func TestParseMailbox(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", "@", "a", "a@", "@b", "a@b@c", "a b@c", " a@b", "a@b ", "a@ b", ".a@b", "a.@b", "a..b@c", "a@b.", "a@b..c", "a@-b",
-		"a@b_c", "a(c)@b", "a,b@c", "a:b@c", "a;b@c", "<a@b>", "a@b>", `a"b"@c`, `"a"b@c`, `"a@b`, `"a"`, `"a\"@b`, `"a` + "\t" + `b"@c`,
-		"\"a\r\nb\"@c", "\"a\x00b\"@c", "\"\\\x00\"@c", "\"\\\t\"@c", "\"\x7f\"@c", "\"é\"@c", "é@c", "a@é", "a\r\n@b", "a@b\r\n",
-		"a@[192.0.2.1", "a@[192.0.2.1]x", "a@192.0.2.1]", "a@[]", "a@b c", local255 + "x@a", `"` + local255 + `x"@a`, "a@" + domain255 + "l",
+		"", "@", "a", "a@", "@b", "a@b@c", "a b@c", " a@b", "a@b ", "a@ b", ".a@b", "a.@b", "a..b@c", "a@b.", "a@b..c",
+		"a@-b",
+		"a@b_c", "a(c)@b", "a,b@c", "a:b@c", "a;b@c", "<a@b>", "a@b>", `a"b"@c`, `"a"b@c`, `"a@b`, `"a"`, `"a\"@b`,
+		`"a` + "\t" + `b"@c`,
+		"\"a\r\nb\"@c", "\"a\x00b\"@c", "\"\\\x00\"@c", "\"\\\t\"@c", "\"\x7f\"@c", "\"é\"@c", "é@c", "a@é", "a\r\n@b",
+		"a@b\r\n",
+		"a@[192.0.2.1", "a@[192.0.2.1]x", "a@192.0.2.1]", "a@[]", "a@b c", local255 + "x@a", `"` + local255 + `x"@a`,
+		"a@" + domain255 + "l",
 	} {
 		if m, err := smtp.ParseMailbox(s); err == nil || m != (smtp.Mailbox{}) {
 			t.Errorf("ParseMailbox(%q) = %+v, %v", s, m, err)
@@ -163,7 +171,8 @@ func TestParsePath(t *testing.T) {
 	}
 	for _, s := range []string{
 		"", "<", ">", "<<>", "<>>", "< >", "a@b", "<a@b", "a@b>", "<a@b>>", "<<a@b>>", "<a@b> ", " <a@b>", "< a@b>", "<a@b >",
-		"<a>", "<postmaster", "<postmasters>", "<postmaster@>", "<hostmaster>", `<"postmaster">`, "<@a>", "<@a:>", "<@a,u@b>", "<@a@b:u@c>",
+		"<a>", "<postmaster", "<postmasters>", "<postmaster@>", "<hostmaster>", `<"postmaster">`, "<@a>", "<@a:>",
+		"<@a,u@b>", "<@a@b:u@c>",
 		"<a:u@b>", "<@:u@b>", "<@a,:u@b>", "<@a;u@b>", "<@[192.0.2.1:u@b>", "<@[192.0.2.1]>", "<@a.:u@b>", "<@>", "<@[", "<@",
 		"<a@b>\r\nRCPT TO:<c@d>", "<a@b\r\n>", "<a\x00@b>",
 	} {
@@ -177,7 +186,8 @@ func TestParsePath(t *testing.T) {
 }
 
 func FuzzParsePath(f *testing.F) {
-	for _, s := range []string{"<>", "<a@b>", `<"a\"b c"@d>`, "<@a,@[IPv6:::1]:u@b>", "<PostMaster>", `<""@[192.0.2.1]>`, "<a@[x:y]>", "<\"\xff\"@c>"} {
+	for _, s := range []string{"<>", "<a@b>", `<"a\"b c"@d>`, "<@a,@[IPv6:::1]:u@b>", "<PostMaster>",
+		`<""@[192.0.2.1]>`, "<a@[x:y]>", "<\"\xff\"@c>"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

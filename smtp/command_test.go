@@ -29,7 +29,8 @@ func TestParseCommand(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		"", " ", " NOOP", "\tNOOP", "NOOP\tx", "NO-OP", "NO_OP x", "MAIL:FROM", "ABCDEFGHIJKLMNOPQ", "NOOP \x00", "NO\x00OP", "NOOP\r", "NOOP a\rb",
+		"", " ", " NOOP", "\tNOOP", "NOOP\tx", "NO-OP", "NO_OP x", "MAIL:FROM", "ABCDEFGHIJKLMNOPQ", "NOOP \x00",
+		"NO\x00OP", "NOOP\r", "NOOP a\rb",
 		"NOOP a\nb", "NOOP \x7f", "NOOP é", "\xff", "\x16\x03\x01\x02", "NOOP\x08",
 	} {
 		if c, err := smtp.ParseCommand([]byte(line)); !errors.Is(err, smtp.ErrCommand) || c != (smtp.Command{}) {
@@ -61,7 +62,8 @@ func TestParseMail(t *testing.T) {
 		{"FROM:<> SIZE=18446744073709551615", smtp.Mail{Size: math.MaxInt64}},
 		{"FROM:<a@b> SMTPUTF8 x-a=b+2B ENVID=q",
 			smtp.Mail{From: path(t, "<a@b>"), Other: smtp.Params{{"SMTPUTF8", ""}, {"X-A", "b+2B"}, {"ENVID", "q"}}}},
-		{`FROM:<"a> SIZE=9"@b> SIZE=3`, smtp.Mail{From: smtp.Path{Mailbox: smtp.Mailbox{Local: "a> SIZE=9", Domain: path(t, "<a@b>").Domain}}, Size: 3}},
+		{`FROM:<"a> SIZE=9"@b> SIZE=3`, smtp.Mail{From: smtp.Path{Mailbox: smtp.Mailbox{Local: "a> SIZE=9", Domain: path(t,
+			"<a@b>").Domain}}, Size: 3}},
 	} {
 		if m, err := smtp.ParseMail(tt.arg); err != nil || !reflect.DeepEqual(m, tt.want) {
 			t.Errorf("ParseMail(%q) = %+v, %v", tt.arg, m, err)
@@ -71,15 +73,19 @@ func TestParseMail(t *testing.T) {
 		arg string
 		err error
 	}{
-		{"", smtp.ErrPath}, {"FROM", smtp.ErrPath}, {"FROM:", smtp.ErrPath}, {"FROM: <a@b>", smtp.ErrPath}, {"FROM <a@b>", smtp.ErrPath},
-		{" FROM:<a@b>", smtp.ErrPath}, {"TO:<a@b>", smtp.ErrPath}, {"FROM:a@b", smtp.ErrPath}, {"FROM:<postmaster>", smtp.ErrPath},
+		{"", smtp.ErrPath}, {"FROM", smtp.ErrPath}, {"FROM:", smtp.ErrPath}, {"FROM: <a@b>", smtp.ErrPath}, {"FROM <a@b>",
+			smtp.ErrPath},
+		{" FROM:<a@b>", smtp.ErrPath}, {"TO:<a@b>", smtp.ErrPath}, {"FROM:a@b", smtp.ErrPath}, {"FROM:<postmaster>",
+			smtp.ErrPath},
 		{"FROM:<a>", smtp.ErrMailbox}, {"FROM:<a..b@c>", smtp.ErrLocalPart}, {"FROM:<a@b..c>", smtp.ErrDomain},
 		{"FROM:<a@b>SIZE=1", smtp.ErrParam}, {"FROM:<a@b>\tSIZE=1", smtp.ErrParam}, {"FROM:<a@b> SIZE", smtp.ErrParam},
 		{"FROM:<a@b> SIZE=", smtp.ErrParam}, {"FROM:<a@b> SIZE=-1", smtp.ErrParam}, {"FROM:<a@b> SIZE=+1", smtp.ErrParam},
 		{"FROM:<a@b> SIZE=1x", smtp.ErrParam}, {"FROM:<a@b> SIZE=0x1", smtp.ErrParam}, {"FROM:<a@b> SIZE=1_0", smtp.ErrParam},
 		{"FROM:<a@b> SIZE=18446744073709551616", smtp.ErrParam}, {"FROM:<a@b> SIZE=000000000000000000001", smtp.ErrParam},
-		{"FROM:<a@b> BODY=", smtp.ErrParam}, {"FROM:<a@b> BODY", smtp.ErrParam}, {"FROM:<a@b> BODY=BINARYMIME", smtp.ErrParam},
-		{"FROM:<a@b> =x", smtp.ErrParam}, {"FROM:<a@b> -A=x", smtp.ErrParam}, {"FROM:<a@b> A=b=c", smtp.ErrParam}, {"FROM:<a@b> A_B", smtp.ErrParam},
+		{"FROM:<a@b> BODY=", smtp.ErrParam}, {"FROM:<a@b> BODY", smtp.ErrParam}, {"FROM:<a@b> BODY=BINARYMIME",
+			smtp.ErrParam},
+		{"FROM:<a@b> =x", smtp.ErrParam}, {"FROM:<a@b> -A=x", smtp.ErrParam}, {"FROM:<a@b> A=b=c", smtp.ErrParam},
+		{"FROM:<a@b> A_B", smtp.ErrParam},
 		{"FROM:<a@b> SIZE=1 size=2", smtp.ErrDuplicate}, {"FROM:<a@b> X X", smtp.ErrDuplicate},
 	} {
 		if m, err := smtp.ParseMail(tt.arg); !errors.Is(err, tt.err) || !reflect.DeepEqual(m, smtp.Mail{}) {
@@ -102,7 +108,8 @@ func TestParseRcpt(t *testing.T) {
 			t.Errorf("ParseRcpt(%q) = %+v, %v", tt.arg, r, err)
 		}
 	}
-	for _, arg := range []string{"", "TO:", "TO:<>", "TO: <a@b>", "FROM:<a@b>", "TO:<a>", "TO:a@b", "TO:<a@b>,<c@d>", "TO:<a@b> A A", "TO:<a@b>x"} {
+	for _, arg := range []string{"", "TO:", "TO:<>", "TO: <a@b>", "FROM:<a@b>", "TO:<a>", "TO:a@b", "TO:<a@b>,<c@d>",
+		"TO:<a@b> A A", "TO:<a@b>x"} {
 		if r, err := smtp.ParseRcpt(arg); err == nil || !reflect.DeepEqual(r, smtp.Rcpt{}) {
 			t.Errorf("ParseRcpt(%q) = %+v, %v", arg, r, err)
 		}
@@ -117,9 +124,11 @@ func TestCommandsAreWritten(t *testing.T) {
 		{smtp.Command{Verb: "QUIT"}.Append(nil), "QUIT\r\n"},
 		{smtp.Command{Verb: "EHLO", Arg: "example.org"}.Append([]byte("x")), "xEHLO example.org\r\n"},
 		{smtp.Mail{}.Append(nil), "MAIL FROM:<>\r\n"},
-		{smtp.Mail{From: path(t, "<a@b>"), Size: 5, Body: smtp.Body8BitMIME, Other: smtp.Params{{"A", ""}, {"B", "c"}}}.Append(nil),
+		{smtp.Mail{From: path(t, "<a@b>"), Size: 5, Body: smtp.Body8BitMIME, Other: smtp.Params{{"A", ""}, {"B",
+			"c"}}}.Append(nil),
 			"MAIL FROM:<a@b> SIZE=5 BODY=8BITMIME A B=c\r\n"},
-		{smtp.Rcpt{To: path(t, `<"a b"@c>`), Other: smtp.Params{{"NOTIFY", "NEVER"}}}.Append(nil), "RCPT TO:<\"a b\"@c> NOTIFY=NEVER\r\n"},
+		{smtp.Rcpt{To: path(t, `<"a b"@c>`), Other: smtp.Params{{"NOTIFY", "NEVER"}}}.Append(nil),
+			"RCPT TO:<\"a b\"@c> NOTIFY=NEVER\r\n"},
 		{smtp.Rcpt{To: smtp.Postmaster}.Append(nil), "RCPT TO:<postmaster>\r\n"},
 	} {
 		if string(tt.got) != tt.want {
@@ -163,7 +172,8 @@ func FuzzParseCommand(f *testing.F) {
 // FuzzParseMailAndRcpt reads one text as the argument of both.
 func FuzzParseMailAndRcpt(f *testing.F) {
 	for _, s := range []string{
-		"<>", "<a@b> SIZE=1 BODY=7BIT", `<"a b"@[192.0.2.1]> X=y Z`, "<postmaster> NOTIFY=NEVER", "<@a:b@c>  D", "<a@b> SIZE=99999999999999999999",
+		"<>", "<a@b> SIZE=1 BODY=7BIT", `<"a b"@[192.0.2.1]> X=y Z`, "<postmaster> NOTIFY=NEVER", "<@a:b@c>  D",
+		"<a@b> SIZE=99999999999999999999",
 	} {
 		f.Add(s)
 	}

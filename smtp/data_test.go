@@ -86,8 +86,8 @@ func TestDataDecoder(t *testing.T) {
 	}
 }
 
-// reference is the law in its plainest form: only <CRLF>.<CRLF> ends the content, with the start of the content standing
-// behind a CRLF; a dot that starts a line and does not end the content is dropped.
+// reference is the law in its plainest form: only <CRLF>.<CRLF> ends the content, with the start of the content
+// standing behind a CRLF; a dot that starts a line and does not end the content is dropped.
 func reference(src string) decoded {
 	var out strings.Builder
 	done, rest := false, ""

@@ -14,7 +14,8 @@ func TestExtensionsRoundTrip(t *testing.T) {
 		{Pipelining: true},
 		{Size: true},
 		{Size: true, MaxSize: 10240000},
-		{Pipelining: true, EightBitMIME: true, EnhancedCodes: true, Size: true, MaxSize: 1, Other: []string{"STARTTLS", "AUTH PLAIN LOGIN"}},
+		{Pipelining: true, EightBitMIME: true, EnhancedCodes: true, Size: true, MaxSize: 1, Other: []string{"STARTTLS",
+			"AUTH PLAIN LOGIN"}},
 	} {
 		if got := smtp.ParseExtensions(e.Lines()); !reflect.DeepEqual(got, e) {
 			t.Errorf("%+v comes back as %+v", e, got)
@@ -23,7 +24,8 @@ func TestExtensionsRoundTrip(t *testing.T) {
 }
 
 func TestParseExtensions(t *testing.T) {
-	got := smtp.ParseExtensions([]string{"pipelining", " 8bitMime ", "Size 1000 ", "", "enhancedStatusCodes", "X-Other a b"})
+	got := smtp.ParseExtensions([]string{"pipelining", " 8bitMime ", "Size 1000 ", "", "enhancedStatusCodes",
+		"X-Other a b"})
 	want := smtp.Extensions{Pipelining: true, EightBitMIME: true, EnhancedCodes: true, Size: true, MaxSize: 1000,
 		Other: []string{"X-Other a b"}}
 	if !reflect.DeepEqual(got, want) {

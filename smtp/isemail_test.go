@@ -26,8 +26,8 @@ type isemailTest struct {
 // isemailOpen are the tests whose diagnosis does not settle whether the address is a Mailbox here, with the reason.
 var isemailOpen = map[string]string{
 	"ISEMAIL_RFC5322_LOCAL_TOOLONG":  "local parts of up to 255 octets are taken by intention",
-	"ISEMAIL_RFC5322_TOOLONG":        "so the whole may be longer than the path of 256 octets that 4.5.3.1.3 makes every server take",
-	"ISEMAIL_RFC5321_IPV6DEPRECATED": "\"::\" for one group is IPv6 (RFC 4291 2.2) though 4.1.3 asks for two; it is taken, never written",
+	"ISEMAIL_RFC5322_TOOLONG":        "so the whole may be longer than the path of 256 octets of 4.5.3.1.3",
+	"ISEMAIL_RFC5321_IPV6DEPRECATED": "\"::\" for one group is IPv6 (RFC 4291 2.2) and not 4.1.3; taken, never written",
 }
 
 // isemailOpenIDs are single tests of that sort, by their id.
@@ -35,8 +35,8 @@ var isemailOpenIDs = map[int]string{
 	66: "a general address literal by the grammar (4.1.3); that its tag is not registered is no matter of syntax",
 }
 
-// isMailbox tells whether the address is a Mailbox (4.1.2) by its category. Comments and folding belong to the header of
-// a message, and so does all that RFC 5322 alone allows: neither may stand in the envelope.
+// isMailbox tells whether the address is a Mailbox (4.1.2) by its category. Comments and folding belong to the header
+// of a message, and so does all that RFC 5322 alone allows: neither may stand in the envelope.
 func (v isemailTest) isMailbox(t *testing.T) bool {
 	switch v.Category {
 	case "ISEMAIL_VALID_CATEGORY", "ISEMAIL_DNSWARN", "ISEMAIL_RFC5321":

@@ -132,7 +132,8 @@ func TestReplyAddLine(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", tt.name, r, tt.want)
 		}
 	}
-	for _, line := range []string{"", "2", "25", "25x", "250x", "2500", "150 early", "600 late", "-25", "abc def", " 250", "250\t"} {
+	for _, line := range []string{"", "2", "25", "25x", "250x", "2500", "150 early", "600 late", "-25", "abc def",
+		" 250", "250\t"} {
 		var r smtp.Reply
 		if _, err := r.AddLine([]byte(line)); !errors.Is(err, smtp.ErrReplySyntax) || !r.IsZero() || r.Lines != nil {
 			t.Errorf("AddLine(%q): error %v, reply %+v", line, err, r)
@@ -190,7 +191,8 @@ func FuzzReplyAddLine(f *testing.F) {
 		wire := string(r.Append(nil))
 		lines := strings.SplitAfter(wire, "\r\n")
 		for i, line := range lines[:len(lines)-1] {
-			if len(line) > 512 || strings.ContainsAny(line[:len(line)-2], "\r\n\x00\x7f") || line[3] != "- "[b2i(i == len(lines)-2)] {
+			if len(line) > 512 || strings.ContainsAny(line[:len(line)-2], "\r\n\x00\x7f") ||
+				line[3] != "- "[b2i(i == len(lines)-2)] {
 				t.Fatalf("line %d of %q", i, wire)
 			}
 		}
