@@ -1,0 +1,133 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/holub-mail/holub/internal/peers"
+	"github.com/holub-mail/holub/smtp"
+	"github.com/holub-mail/holub/smtp/sender"
+)
+
+const discardAll = `
+hostname = "mx.example.org"
+data_dir = "data"
+[[listen]]
+address = "127.0.0.1:0"
+networks = ["127.0.0.0/8"]
+[[route]]
+to = "discard"
+`
+
+// traced runs a server under strace and gives a function that stops it and returns the lines of the trace.
+func traced(t *testing.T) (*server, func() []string) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "trace")
+	// With -D the tracer is a child of its own, so that the process we started, and stop, is holub.
+	strace := peers.Command(t, "strace", "-D", "-f", "-s", "4096", "-o", file,
+		"-e", "trace=read,write,writev,pwrite64,fsync,fdatasync,sync_file_range")
+	s := startServer(t, dir, discardAll, strace.Args...)
+	return s, func() []string {
+		s.stop()
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(b), "\n")
+	}
+}
+
+var (
+	syncStart = regexp.MustCompile(`^(\d+) +f(?:data)?sync\(`)
+	syncEnd   = regexp.MustCompile(`^(\d+) +(?:f(?:data)?sync\(\d+\)|<\.\.\. f(?:data)?sync resumed>\)) += 0`)
+)
+
+// TestDurable shows by the system calls of the real server that a message is written and synced before its 250 leaves.
+func TestDurable(t *testing.T) {
+	s, trace := traced(t)
+	sendMail(t, s, "a@example.org", "b@example.net", "Subject: durable\n\nMARK-OF-THE-CONTENT\n")
+	lines := trace()
+
+	// Each step must come behind the one before it.
+	at := 0
+	step := func(what string, is func(string) bool) {
+		t.Helper()
+		for i := at; i < len(lines); i++ {
+			if is(lines[i]) {
+				at = i + 1
+				return
+			}
+		}
+		t.Fatalf("after line %d of the trace there is no %s:\n%s", at, what, strings.Join(lines, "\n"))
+	}
+	has := func(parts ...string) func(string) bool {
+		return func(line string) bool {
+			for _, p := range parts {
+				if !strings.Contains(line, p) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	step("read of the content from the client", has("read", "MARK-OF-THE-CONTENT"))
+	step("write of the content to the log", has("write", "MARK-OF-THE-CONTENT"))
+	step("start of a sync", syncStart.MatchString)
+	at-- // it may end on the line on which it starts
+	thread := syncStart.FindStringSubmatch(lines[at])[1]
+	step("end of that sync", func(line string) bool {
+		found := syncEnd.FindStringSubmatch(line)
+		return found != nil && found[1] == thread
+	})
+	synced := at
+	step("250", has("write", "250 2.0.0 Ok: queued as"))
+	for _, line := range lines[:synced] {
+		if strings.Contains(line, "250 2.0.0 Ok: queued as") {
+			t.Fatalf("a 250 left before the sync: %s", line)
+		}
+	}
+}
+
+// TestSyncsPerMessage counts the syncs of the real server under 16 sessions: those of accepting and of settling together.
+func TestSyncsPerMessage(t *testing.T) {
+	const sessions, each = 16, 40
+	s, trace := traced(t)
+	from, _ := smtp.ParsePath("<a@example.org>")
+	to, _ := smtp.ParsePath("<b@example.net>")
+	var clients sync.WaitGroup
+	for range sessions {
+		clients.Go(func() {
+			c, err := sender.Dial(t.Context(), s.addr, sender.Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			for range each {
+				text := strings.NewReader("Subject: load\r\n\r\n" + strings.Repeat("x", 4000) + "\r\n")
+				r, err := c.Send(t.Context(), sender.Envelope{From: from, To: []smtp.Path{to}}, text)
+				if err != nil || !r.Outcomes[0].Reply.Positive() {
+					t.Errorf("send: %v %v", err, r)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+	syncs := 0
+	for _, line := range trace() {
+		if syncEnd.MatchString(line) {
+			syncs++
+		}
+	}
+	ratio := float64(syncs) / (sessions * each)
+	t.Logf("%d messages over %d sessions: %d syncs, %.2f for each, accepting and settling together", sessions*each, sessions, syncs, ratio)
+	if ratio >= 0.5 {
+		t.Errorf("%.2f syncs for each message; the limit is 0.5", ratio)
+	}
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/holub-mail/holub/internal/config"
+	"github.com/holub-mail/holub/internal/mta"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: "Run the server until it gets SIGINT or SIGTERM. Without a file it listens on 127.0.0.1:2525, takes mail from\n" +
+			"this machine alone, delivers user@localhost into a Maildir under ./holub-data and everything else by MX.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, cfg, newLogger(os.Stderr, verbose), cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file (default: none is needed)")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log the course of every session")
+	return cmd
+}
+
+// loadConfig reads a file, or gives the configuration that needs none.
+func loadConfig(file string) (*config.Config, error) {
+	if file == "" {
+		return config.Default(), nil
+	}
+	cfg, err := config.Load(file)
+	return cfg, exit(exConfig, err)
+}
+
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) error {
+	m, err := mta.New(cfg, log)
+	if err != nil {
+		return exit(exOSErr, err)
+	}
+	if err := m.Listen(); err != nil {
+		return exit(exOSErr, err)
+	}
+	var addrs []string
+	for _, a := range m.Addrs() {
+		addrs = append(addrs, a.String())
+	}
+	welcome(out, cfg, addrs)
+	return exit(exSoftware, m.Run(ctx))
+}
+
+// newLogger logs text on a terminal and JSON elsewhere.
+func newLogger(w *os.File, verbose bool) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if verbose {
+		options.Level = slog.LevelDebug
+	}
+	if term.IsTerminal(int(w.Fd())) {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// welcome says where the server listens, where its data is, and what to try.
+func welcome(w io.Writer, cfg *config.Config, addrs []string) {
+	fmt.Fprintf(w, "holub listens on %s as %s\n", strings.Join(addrs, ", "), cfg.Hostname)
+	data, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		data = cfg.DataDir
+	}
+	fmt.Fprintf(w, "Its data is in %s\n", data)
+	fmt.Fprintf(w, "Try:\n  printf 'Subject: hello\\n\\nIt works.\\n' | %s send --server %s --from me@localhost --to you@localhost -\n",
+		commandName(), addrs[0])
+	fmt.Fprintf(w, "  cat %s\n", quote(filepath.Join(data, "mail", "you", "new"))+"/*")
+}
+
+// commandName is how this program can be called again from the same shell.
+func commandName() string {
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	if found, err := exec.LookPath("holub"); err == nil && found == path {
+		return "holub"
+	}
+	// What `go run` built is gone when the server ends.
+	if dir := filepath.ToSlash(filepath.Dir(path)); strings.Contains(dir, "/go-build") && strings.HasSuffix(dir, "/exe") {
+		return "go run ./cmd/holub"
+	}
+	return quote(path)
+}
+
+// quote writes a word for a shell.
+func quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
