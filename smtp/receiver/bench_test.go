@@ -1,0 +1,97 @@
+package receiver_test
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holub-mail/holub/smtp/receiver"
+)
+
+// BenchmarkMessage is a message of 4 KiB to one recipient in a session that sends many.
+func BenchmarkMessage(b *testing.B) {
+	message := "MAIL FROM:<alice@example.org> SIZE=4096\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n" +
+		strings.Repeat("a line of the content, with 64 octets in all, its CRLF included\r\n", 63) + ".\r\n"
+	hello := strings.NewReader("EHLO client.example\r\n")
+	conn := &scriptConn{in: io.MultiReader(hello, &again{text: message, times: b.N})}
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+	b.SetBytes(int64(len(message)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	srv.ServeConn(conn)
+}
+
+// BenchmarkSession is a whole session without a message.
+func BenchmarkSession(b *testing.B) {
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		srv.ServeConn(&scriptConn{in: strings.NewReader("EHLO client.example\r\nQUIT\r\n")})
+	}
+}
+
+// idleMemory gives the octets of heap and stack that a session costs which has said EHLO, carried a message to a
+// thousand recipients, and is silent; the pipe and the test's side of it are in the number.
+func idleMemory(t testing.TB, sessions int) (perSession float64) {
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+	hello := "EHLO client.example\r\nMAIL FROM:<alice@example.org>\r\n" +
+		strings.Repeat("RCPT TO:<bob@example.net>\r\n", receiver.DefaultMaxRecipients) + "DATA\r\nHi\r\n.\r\n"
+	conns := make([]net.Conn, sessions)
+	before := inUse()
+	for i := range conns {
+		near, far := net.Pipe()
+		conns[i] = near
+		go srv.ServeConn(far)
+		quiet := make(chan struct{})
+		go func() { // takes all replies, up to the one for the message
+			defer close(quiet)
+			p := make([]byte, 512)
+			last := ""
+			for !strings.HasSuffix(last, "250 2.0.0 Ok\r\n") {
+				n, err := near.Read(p)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				last = (last + string(p[:n]))[max(0, len(last)+n-32):]
+			}
+		}()
+		if _, err := io.WriteString(near, hello); err != nil {
+			t.Fatal(err)
+		}
+		<-quiet
+	}
+	<-time.After(time.Minute)
+	synctest.Wait()
+	perSession = float64(inUse()-before) / float64(sessions)
+	for _, c := range conns {
+		c.Close()
+	}
+	synctest.Wait()
+	return perSession
+}
+
+// inUse gives the octets of heap and stacks after a collection; twice, for a sync.Pool is emptied by the second.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// TestIdleSession keeps the law that an idle session holds no buffers, for with them it costs more than the limit.
+func TestIdleSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 16 << 10
+		n := idleMemory(t, 200)
+		t.Logf("%.0f octets for each idle session, its stack and a net.Pipe included", n)
+		if n > limit {
+			t.Errorf("an idle session costs %.0f octets, at most %d", n, limit)
+		}
+	})
+}

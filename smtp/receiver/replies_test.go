@@ -1,0 +1,101 @@
+package receiver_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestEveryReplyHasADialogue: each text that the source can send stands in an S line of some dialogue.
+func TestEveryReplyHasADialogue(t *testing.T) {
+	said := serverLines(t)
+	texts := replyTexts(t)
+	if len(texts) < 30 {
+		t.Fatalf("only %d texts found in the source; does the search still fit it?", len(texts))
+	}
+	for text, where := range texts {
+		if text == "This server takes no mail" { // of a server without a Handler: TestZeroServer
+			continue
+		}
+		pattern := regexp.MustCompile(`%[sdq]`).ReplaceAllString(regexp.QuoteMeta(text), `.+`)
+		if !regexp.MustCompile(`(?m)^S: \d{3}[ -].*` + pattern).MatchString(said) {
+			t.Errorf("%s: no dialogue shows %q", where, text)
+		}
+	}
+}
+
+func serverLines(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/dialogues/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "S: ") {
+				b.WriteString(line)
+			}
+		}
+	}
+	return b.String()
+}
+
+// replyTexts finds the string literals in calls of NewReply and Replyf, in Lines of Reply literals, and the syntaxes in
+// the table of commands, each with its place.
+func replyTexts(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset := token.NewFileSet()
+	texts := map[string]string{}
+	collect := func(n ast.Node) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				if text, err := strconv.Unquote(lit.Value); err == nil && strings.TrimSpace(text) != "" {
+					texts[text] = fset.Position(lit.Pos()).String()
+				}
+			}
+			return true
+		})
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if sel, ok := n.Fun.(*ast.SelectorExpr); ok && (sel.Sel.Name == "NewReply" || sel.Sel.Name == "Replyf") {
+					collect(n.Args[2])
+				}
+			case *ast.KeyValueExpr:
+				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Lines" {
+					collect(n.Value)
+				}
+			case *ast.CompositeLit: // a row of the table
+				if len(n.Elts) == 6 {
+					collect(n.Elts[5])
+				}
+			}
+			return true
+		})
+	}
+	return texts
+}

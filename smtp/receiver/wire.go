@@ -1,0 +1,205 @@
+package receiver
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// maxLine is the longest command line taken, CRLF included. RFC 5321 4.5.3.1.4 asks for 512 octets, and extensions
+// for more.
+const maxLine = 4096
+
+// Errors of readLine after which the session goes on.
+var (
+	errLineTooLong = errors.New("the line is too long")
+	errBareLF      = errors.New("the line ends with a bare LF")
+)
+
+// wire is the connection with its two buffers: octets that have arrived and replies that have not left yet. Replies leave
+// when the session is about to wait for the client (RFC 2920 3.2), so a pipelined group is answered in one write.
+type wire struct {
+	conn net.Conn
+
+	in       *[]byte // from buffers; nil when the client has said nothing for a while
+	start    int     // in[start:end] has arrived and was not read
+	end      int
+	out      []byte
+	writeErr error   // the first failed write; the session ends at its next read
+	first    [1]byte // what an idle session reads into
+
+	mu          sync.Mutex // guards what interrupt needs
+	waiting     bool       // in a read that interrupt may end
+	interrupted bool
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, maxLine); return &b }}
+
+// readLine reads one line and returns it without CRLF; it stays valid until the next read. The deadline is for the whole
+// line. A line that is too long is read to its end before errLineTooLong is returned.
+func (w *wire) readLine(deadline time.Time, interruptible bool) ([]byte, error) {
+	tooLong := false
+	scanned := 0
+	for {
+		if w.in != nil {
+			pending := (*w.in)[w.start:w.end]
+			if lf := bytes.IndexByte(pending[scanned:], '\n'); lf >= 0 {
+				line := pending[:scanned+lf]
+				w.start += scanned + lf + 1
+				switch {
+				case tooLong:
+					return nil, errLineTooLong
+				case len(line) == 0 || line[len(line)-1] != '\r':
+					return nil, errBareLF
+				}
+				return line[:len(line)-1], nil
+			}
+			scanned = len(pending)
+			if scanned == maxLine {
+				tooLong = true
+				w.start, w.end, scanned = 0, 0, 0
+			}
+		}
+		var err error
+		if scanned == 0 && !tooLong {
+			err = w.await(deadline, interruptible)
+		} else {
+			err = w.fill(deadline)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// keepBuffer is how long a silent client keeps its buffer: an idle session holds none, a busy one reads large pieces.
+const keepBuffer = time.Second
+
+// await reads the start of a line.
+func (w *wire) await(deadline time.Time, interruptible bool) error {
+	soon := time.Now().Add(keepBuffer)
+	if !soon.Before(deadline) {
+		return w.fillUntil(deadline, interruptible)
+	}
+	if err := w.fillUntil(soon, interruptible); !isTimeout(err) || w.writeErr != nil {
+		return err
+	}
+	w.release()
+	n, err := w.read(w.first[:], deadline, interruptible)
+	if n == 0 {
+		return err
+	}
+	w.in = buffers.Get().(*[]byte)
+	w.start, w.end = 0, copy(*w.in, w.first[:n])
+	return nil
+}
+
+// fill reads what there is, at least one octet, after sending the replies that wait.
+func (w *wire) fill(deadline time.Time) error { return w.fillUntil(deadline, false) }
+
+func (w *wire) fillUntil(deadline time.Time, interruptible bool) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.in == nil {
+		w.in = buffers.Get().(*[]byte)
+		w.start, w.end = 0, 0
+	}
+	if w.start > 0 {
+		w.end = copy(*w.in, (*w.in)[w.start:w.end])
+		w.start = 0
+	}
+	n, err := w.read((*w.in)[w.end:], deadline, interruptible)
+	w.end += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// read is one read of the connection.
+func (w *wire) read(p []byte, deadline time.Time, interruptible bool) (int, error) {
+	if err := w.arm(deadline, interruptible); err != nil {
+		return 0, err
+	}
+	defer w.disarm()
+	return w.conn.Read(p)
+}
+
+// arm sets the deadline of the next read. errInterrupted: interrupt came first.
+func (w *wire) arm(deadline time.Time, interruptible bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if interruptible && w.interrupted {
+		return errInterrupted
+	}
+	w.waiting = interruptible
+	return w.conn.SetReadDeadline(deadline)
+}
+
+func (w *wire) disarm() {
+	w.mu.Lock()
+	w.waiting = false
+	w.mu.Unlock()
+}
+
+var errInterrupted = errors.New("interrupted by the server's shutdown")
+
+// interrupt ends a read that waits for the first octet of a command, now or when it comes to it.
+func (w *wire) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupted = true
+	if w.waiting {
+		w.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (w *wire) wasInterrupted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.interrupted
+}
+
+// maxOut bounds the replies that wait while a client pipelines without end.
+const maxOut = 8 << 10
+
+// put queues a reply; it leaves with the next flush.
+func (w *wire) put(reply []byte) {
+	w.out = append(w.out, reply...)
+	if len(w.out) >= maxOut {
+		w.flush()
+	}
+}
+
+// writeTimeout is how long a client may take to read its replies.
+const writeTimeout = time.Minute
+
+func (w *wire) flush() error {
+	if len(w.out) == 0 || w.writeErr != nil {
+		return w.writeErr
+	}
+	w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, w.writeErr = w.conn.Write(w.out)
+	w.out = w.out[:0]
+	return w.writeErr
+}
+
+// buffered is what has arrived and was not read.
+func (w *wire) buffered() []byte {
+	if w.in == nil {
+		return nil
+	}
+	return (*w.in)[w.start:w.end]
+}
+
+// release gives the buffers back.
+func (w *wire) release() {
+	if w.in != nil {
+		buffers.Put(w.in)
+		w.in = nil
+	}
+	w.out = nil
+}
