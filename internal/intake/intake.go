@@ -1,0 +1,205 @@
+// Package intake is what a session may do to us: the receiver's Handler in the daemon. It says who may send to whom,
+// stamps the trace field, streams the content into the spool and answers 250 after the commit, never before.
+//
+// It never delivers, schedules or looks at where mail goes beyond asking whether a recipient is one of ours. internal/mta
+// makes one for each listener and hands in the spool and the function that queues what was accepted.
+//
+//	server.ServeWith(listener, intake.New(intake.Options{Engine: engine, IDs: ids, Hostname: name, ...}))
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/mail"
+	"github.com/holub-mail/holub/smtp"
+	"github.com/holub-mail/holub/smtp/receiver"
+)
+
+// Options of an Intake. All are needed but Networks and Logger.
+type Options struct {
+	Engine   spool.Engine
+	IDs      *spool.IDs
+	Hostname string
+
+	Networks    []netip.Prefix             // clients that may send to everyone
+	Strangers   bool                       // others may send to our recipients; else to nobody
+	Ours        func(smtp.Path) bool       // a recipient that strangers may send to
+	Refusal     func(smtp.Path) smtp.Reply // what a recipient is refused with, whoever asks; zero: it is not
+	MaxReceived int                        // Received fields from which on mail counts as going in a circle
+	Accepted    func(*spool.Message)       // called with each committed message before its 250
+	Logger      *slog.Logger               // default: none
+}
+
+// Intake is a receiver.Handler.
+type Intake struct{ Options }
+
+var _ receiver.Handler = (*Intake)(nil)
+
+// New makes an Intake.
+func New(o Options) *Intake {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Intake{o}
+}
+
+// The refusals of this package.
+var (
+	relayDenied = smtp.NewReply(550, smtp.EnhancedCode{5, 7, 1}, "Relaying denied: neither this recipient nor your address is one of ours")
+	mailLoop    = smtp.NewReply(554, smtp.EnhancedCode{5, 4, 6}, "The message goes in a circle: it has too many Received fields")
+	notStored   = smtp.NewReply(451, smtp.EnhancedCode{4, 3, 0}, "The message could not be stored; try again later")
+)
+
+// Mail accepts every reverse-path.
+func (in *Intake) Mail(context.Context, *receiver.Session, smtp.Mail) smtp.Reply { return smtp.Reply{} }
+
+// Rcpt accepts a recipient of ours from anyone a listener is for, and every other one from the networks alone.
+func (in *Intake) Rcpt(_ context.Context, s *receiver.Session, r smtp.Rcpt) smtp.Reply {
+	if refusal := in.Refusal(r.To); !refusal.IsZero() {
+		return refusal
+	}
+	if in.trusted(s.RemoteAddr()) || in.Strangers && in.Ours(r.To) {
+		return smtp.Reply{}
+	}
+	return relayDenied
+}
+
+// trusted tells a client of the networks.
+func (in *Intake) trusted(client net.Addr) bool {
+	addr := clientAddr(client)
+	for _, network := range in.Networks {
+		if network.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Data stores the message. Its 250 means that the message is on disk (RFC 5321 4.2.5, 6.1).
+func (in *Intake) Data(ctx context.Context, s *receiver.Session, content io.Reader) smtp.Reply {
+	m := in.envelope(s, time.Now())
+	refusal, err := in.store(ctx, s, m, content)
+	switch {
+	case err != nil:
+		in.logFailure(s, m, err)
+		return notStored
+	case !refusal.IsZero():
+		return refusal
+	}
+	in.Accepted(m)
+	return smtp.Replyf(250, smtp.EnhancedCode{2, 0, 0}, "Ok: queued as %s", m.ID)
+}
+
+// envelope makes the message of a transaction. A recipient that was named twice gets it once.
+func (in *Intake) envelope(s *receiver.Session, now time.Time) *spool.Message {
+	m := &spool.Message{ID: in.IDs.New(now), From: s.Mail().From, Arrived: now, Client: s.RemoteAddr().String() + " (" + s.Hello().String() + ")"}
+	type key struct{ local, domain string }
+	seen := make(map[key]bool, len(s.Recipients()))
+	for _, r := range s.Recipients() {
+		k := key{r.To.Local, r.To.Domain.Key()}
+		if !seen[k] {
+			seen[k] = true
+			m.Recipients = append(m.Recipients, spool.Recipient{To: r.To, Next: now})
+		}
+	}
+	return m
+}
+
+// copyBuffers hold what is on its way from the connection to the spool.
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// store streams the trace field and the content into the spool and commits. The error is ours; what is wrong with the
+// content comes as a refusal.
+func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Message, content io.Reader) (smtp.Reply, error) {
+	stored, err := in.Engine.Create(ctx, m.ID)
+	if err != nil {
+		return smtp.Reply{}, err
+	}
+	defer stored.Abort()
+	var scan mail.Scanner
+	if _, err := stored.Write(in.trace(s, m)); err != nil {
+		return smtp.Reply{}, err
+	}
+	if err := copyContent(stored, &scan, content); err != nil {
+		if refusal, ok := smtp.AsReply(err); ok {
+			return refusal, nil
+		}
+		return smtp.Reply{}, err
+	}
+	if scan.Received() >= in.MaxReceived { // RFC 5321 6.3
+		in.Logger.Warn("loop", "id", m.ID, "from", m.From.String(), "received", scan.Received(), "client", m.Client)
+		return mailLoop, nil
+	}
+	m.Size += scan.Size()
+	m.EightBit = scan.EightBit()
+	// The client may hang up now: what it was told to be accepted or not must not depend on that.
+	if err := in.Engine.Apply(context.WithoutCancel(ctx), spool.Put{Message: m, Content: stored}); err != nil {
+		return smtp.Reply{}, err
+	}
+	in.Logger.Info("accepted", "id", m.ID, "from", m.From.String(), "recipients", len(m.Recipients), "size", m.Size,
+		"message_id", scan.MessageID(), "client", m.Client)
+	return smtp.Reply{}, nil
+}
+
+// trace writes the Received field of this server (RFC 5321 4.4) and starts the size of the message with it. A single
+// recipient is named in it; of several, none learns of the others.
+func (in *Intake) trace(s *receiver.Session, m *spool.Message) []byte {
+	field := mail.Received{Hello: s.Hello().String(), Addr: clientAddr(s.RemoteAddr()), By: in.Hostname, With: s.Protocol(),
+		ID: m.ID.String(), Date: m.Arrived}
+	if len(m.Recipients) == 1 {
+		field.For = m.Recipients[0].To.Mailbox.String()
+	}
+	line := field.Append(nil)
+	m.Size = int64(len(line))
+	return line
+}
+
+func copyContent(stored io.Writer, scan *mail.Scanner, content io.Reader) error {
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := content.Read(*buf)
+		scan.Write((*buf)[:n])
+		if n > 0 {
+			if _, err := stored.Write((*buf)[:n]); err != nil {
+				return err
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return fmt.Errorf("%w: %w", errIncoming, err)
+		}
+	}
+}
+
+// errIncoming marks an error of what comes from the client, as opposed to one of the spool.
+var errIncoming = errors.New("the content broke off")
+
+// logFailure tells a client that went away from a spool that does not take mail.
+func (in *Intake) logFailure(s *receiver.Session, m *spool.Message, err error) {
+	if errors.Is(err, errIncoming) {
+		in.Logger.Info("aborted", "id", m.ID, "from", m.From.String(), "client", m.Client, "error", err)
+		return
+	}
+	in.Logger.Error("not stored", "id", m.ID, "from", m.From.String(), "client", m.Client, "error", err)
+}
+
+// clientAddr is the IP address of a client, or the zero Addr where it has none.
+func clientAddr(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}

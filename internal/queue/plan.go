@@ -1,0 +1,131 @@
+package queue
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/holub-mail/holub/internal/spool"
+)
+
+// Job is the smallest unit of work: the recipients of one message that go to one site and are due together.
+type Job struct {
+	ID         spool.ID
+	Site       string    // jobs of one site share its cap; the name means nothing here
+	Recipients []int     // indices into the message's recipients
+	Due        time.Time // not before this; zero is now
+}
+
+// Plan holds the jobs that wait and counts those that run. It has no clock, no lock and no goroutine.
+//
+// A job is either later (in a heap by due time) or ready (in its site's line). Sites that have a ready job and a free
+// place stand in a ring and get their turns one after the other, so that a site with a million jobs and a site with one
+// are served alike, and a site whose places are all taken costs the others nothing.
+type Plan struct {
+	perSite int
+	sites   map[string]*site
+	turns   fifo[*site] // the ring
+	later   dueHeap
+	waiting int
+	running int
+}
+
+type site struct {
+	name    string
+	ready   fifo[Job]
+	running int
+	inTurns bool
+}
+
+// NewPlan makes an empty plan with a cap of jobs that may run at once for one site.
+func NewPlan(perSite int) *Plan {
+	return &Plan{perSite: max(perSite, 1), sites: make(map[string]*site)}
+}
+
+// Add takes a job in.
+func (p *Plan) Add(j Job, now time.Time) {
+	p.waiting++
+	if j.Due.After(now) {
+		heap.Push(&p.later, j)
+		return
+	}
+	p.makeReady(j)
+}
+
+// Next takes out the job whose turn it is. It must be given back with Done.
+func (p *Plan) Next(now time.Time) (Job, bool) {
+	for len(p.later) > 0 && !p.later[0].Due.After(now) {
+		p.makeReady(heap.Pop(&p.later).(Job))
+	}
+	if p.turns.empty() {
+		return Job{}, false
+	}
+	s := p.turns.pop()
+	s.inTurns = false
+	j := s.ready.pop()
+	s.running++
+	p.running++
+	p.waiting--
+	p.queueTurn(s)
+	return j, true
+}
+
+// Done gives the place of a job back.
+func (p *Plan) Done(j Job) {
+	s := p.sites[j.Site]
+	s.running--
+	p.running--
+	p.queueTurn(s)
+	if s.running == 0 && s.ready.empty() {
+		delete(p.sites, j.Site)
+	}
+}
+
+// Wake is when the next job that is not ready yet falls due; ok is false when there is none.
+func (p *Plan) Wake() (at time.Time, ok bool) {
+	if len(p.later) == 0 {
+		return time.Time{}, false
+	}
+	return p.later[0].Due, true
+}
+
+// Counts gives the number of jobs that wait and that run.
+func (p *Plan) Counts() (waiting, running int) { return p.waiting, p.running }
+
+func (p *Plan) makeReady(j Job) {
+	s := p.sites[j.Site]
+	if s == nil {
+		s = &site{name: j.Site}
+		p.sites[j.Site] = s
+	}
+	s.ready.push(j)
+	p.queueTurn(s)
+}
+
+// queueTurn puts a site at the end of the ring if it has work and a free place.
+func (p *Plan) queueTurn(s *site) {
+	if s.inTurns || s.ready.empty() || s.running >= p.perSite {
+		return
+	}
+	s.inTurns = true
+	p.turns.push(s)
+}
+
+// dueHeap orders jobs by due time, then by age.
+type dueHeap []Job
+
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, k int) bool {
+	if !h[i].Due.Equal(h[k].Due) {
+		return h[i].Due.Before(h[k].Due)
+	}
+	return string(h[i].ID[:]) < string(h[k].ID[:])
+}
+func (h dueHeap) Swap(i, k int) { h[i], h[k] = h[k], h[i] }
+func (h *dueHeap) Push(x any)   { *h = append(*h, x.(Job)) }
+func (h *dueHeap) Pop() any {
+	old := *h
+	j := old[len(old)-1]
+	old[len(old)-1] = Job{}
+	*h = old[:len(old)-1]
+	return j
+}

@@ -1,0 +1,192 @@
+// Package route says how a recipient is reached: by the mail exchangers of its domain, through a relay host, in a Maildir,
+// or not at all. It is pure: a Table is made from the configuration, looks nothing up and keeps nothing, and is asked anew
+// at every attempt, so that a changed configuration re-routes what waits.
+//
+// It never connects, delivers or decides who may send; internal/mta asks it for the queue and for each attempt, and for
+// the recipients that intake may accept from strangers.
+//
+//	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route)
+//	dest := table.Route(recipient)
+//	dest.Site   // "mx:example.org": what shares caps and connections
+package route
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/holub-mail/holub/internal/config"
+	"github.com/holub-mail/holub/smtp"
+)
+
+// Destination is how one recipient is reached.
+type Destination struct {
+	Kind config.TargetKind
+	Site string      // destinations with the same site share connections and caps
+	MX   smtp.Domain // TargetMX: the domain, or the literal, whose hosts take the mail
+	Host string      // TargetSMTP
+	Port int         // TargetSMTP
+	Dir  string      // TargetMaildir: the folder
+	Text string      // TargetReject: what the sender is told
+}
+
+// Table is an ordered list of rules; the first that matches counts, and without one the domain's MX records do.
+type Table struct {
+	hostname smtp.Domain
+	dataDir  string
+	rules    []rule
+}
+
+type rule struct {
+	domains []string // lower case; empty matches everything
+	target  config.Target
+}
+
+// New makes the table of a configuration. A recipient without a domain (<postmaster>) counts as one of hostname.
+func New(hostname, dataDir string, routes []config.Route) *Table {
+	t := &Table{dataDir: dataDir}
+	t.hostname, _ = smtp.ParseDomain(hostname)
+	for _, r := range routes {
+		var domains []string
+		for _, d := range r.Match.Domain {
+			domains = append(domains, patternKey(d))
+		}
+		t.rules = append(t.rules, rule{domains, r.To})
+	}
+	return t
+}
+
+// patternKey writes a pattern in the form of smtp.Domain.Key, with which it is compared.
+func patternKey(pattern string) string {
+	if d, err := smtp.ParseDomain(pattern); err == nil {
+		return d.Key()
+	}
+	return strings.ToLower(pattern)
+}
+
+// Route finds the destination of a recipient.
+func (t *Table) Route(to smtp.Path) Destination {
+	if to.Domain.IsZero() {
+		return t.postmaster()
+	}
+	if r := t.find(to.Domain.Key()); r != nil {
+		return t.destination(r.target, to.Mailbox)
+	}
+	return t.destination(config.Target{Kind: config.TargetMX}, to.Mailbox)
+}
+
+// postmaster is where <postmaster> without a domain goes: where the rules send postmaster@hostname, or, when no rule that
+// takes mail names this host, into a Maildir here, so that it is always accepted and never sent in a circle (RFC 5321
+// 4.5.1). It is also where mail ends that can't be returned.
+func (t *Table) postmaster() Destination {
+	mailbox := smtp.Mailbox{Local: "postmaster", Domain: t.hostname}
+	if r := t.find(t.hostname.Key()); r != nil && r.names(t.hostname.Key()) && r.takes() {
+		return t.destination(r.target, mailbox)
+	}
+	return t.destination(config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}, mailbox)
+}
+
+// Ours tells whether mail for a recipient is taken from anyone: a rule names its domain and does more than repeat the MX
+// default. A rule for every domain ("*", or no match) is a way out, not a welcome.
+func (t *Table) Ours(to smtp.Path) bool {
+	if to.Domain.IsZero() {
+		return true
+	}
+	key := to.Domain.Key()
+	r := t.find(key)
+	return r != nil && r.target.Kind != config.TargetMX && r.names(key)
+}
+
+func (t *Table) find(domain string) *rule {
+	for i := range t.rules {
+		if r := &t.rules[i]; len(r.domains) == 0 || r.matches(domain) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (r *rule) matches(domain string) bool {
+	for _, pattern := range r.domains {
+		if pattern == "*" || pattern == domain || below(pattern, domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// names tells a match that is not for everything.
+func (r *rule) names(domain string) bool {
+	for _, pattern := range r.domains {
+		if pattern == domain || below(pattern, domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// takes tells a rule that neither refuses mail nor leads back to the DNS.
+func (r *rule) takes() bool {
+	return r.target.Kind != config.TargetMX && r.target.Kind != config.TargetReject
+}
+
+// below tells that domain stands under the pattern "*.parent".
+func below(pattern, domain string) bool {
+	parent, ok := strings.CutPrefix(pattern, "*")
+	return ok && parent != "" && strings.HasSuffix(domain, parent)
+}
+
+func (t *Table) destination(target config.Target, to smtp.Mailbox) Destination {
+	d := Destination{Kind: target.Kind, Host: target.Host, Port: target.Port, Text: target.Text}
+	switch target.Kind {
+	case config.TargetMX:
+		d.MX = to.Domain
+		d.Site = "mx:" + to.Domain.Key()
+	case config.TargetMaildir:
+		d.Dir = t.expand(target.Path, to)
+		d.Site = "maildir:" + d.Dir
+	default:
+		d.Site = target.String()
+	}
+	return d
+}
+
+// expand fills a template for a path; what comes from the address can't leave its place in it.
+func (t *Table) expand(template string, to smtp.Mailbox) string {
+	return filepath.FromSlash(strings.NewReplacer(
+		"{data_dir}", filepath.ToSlash(t.dataDir),
+		"{local}", fileName(localName(to)),
+		"{domain}", fileName(to.Domain.Key()),
+	).Replace(template))
+}
+
+// localName is the local part as a mailbox is named after it: as it is, but postmaster has no case (RFC 5321 4.5.1).
+func localName(to smtp.Mailbox) string {
+	if (smtp.Path{Mailbox: to}).IsPostmaster() {
+		return "postmaster"
+	}
+	return to.Local
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+// fileName makes a string safe as one name in a path: everything but letters, digits and a few signs is written %XX, and
+// so is a dot in front.
+func fileName(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		plain := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+			strings.IndexByte("-_+=@", c) >= 0 || c == '.' && i > 0
+		if plain {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(hexDigits[c>>4])
+			b.WriteByte(hexDigits[c&15])
+		}
+	}
+	if b.Len() == 0 {
+		return "%"
+	}
+	return b.String()
+}

@@ -1,0 +1,169 @@
+// Package settle turns the outcome of an attempt into the next state of its recipients, in ONE commit: delivered, later,
+// held, or bounced. A report to the sender is a new message, written in the very commit that ends the recipients it is
+// about; from there it makes its own trip, so a bounce can't be lost, and none is sent twice.
+//
+// It never connects to anyone and has no schedule of its own. internal/mta calls Settle after each attempt and queues the
+// messages it returns.
+//
+// What becomes of a recipient is decided in one place, decide:
+//
+//	2yz                              delivered
+//	4yz, younger than give-up        waiting for the next attempt (once: a note of delay)
+//	4yz at give-up age, 5yz          bounced, with a report to the reverse-path
+//	... with a null reverse-path     bounced, with the mail itself kept for the postmaster
+//	... that was for the postmaster  held: there is nobody left to tell
+package settle
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/holub-mail/holub/internal/spool"
+)
+
+// Options of a Settler. All fields but Logger are needed.
+type Options struct {
+	Engine   spool.Engine
+	IDs      *spool.IDs
+	Hostname string // the reporting MTA
+	// Next says when a recipient is tried again after its attempts-th attempt failed at now, or that it is given up.
+	Next       func(attempts int, arrived, now time.Time) (next time.Time, giveUp bool)
+	GiveUp     time.Duration // age at which Next gives up, for the text of notes
+	WarnAfter  time.Duration // age at which the sender is told that mail is late; 0: never
+	ReturnSize int64         // up to this many octets a report carries the whole message, above it the header
+	Logger     *slog.Logger  // default: none
+}
+
+// Settler settles attempts.
+type Settler struct {
+	Options
+	kept atomic.Int64
+}
+
+// New makes a Settler.
+func New(o Options) *Settler {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Settler{Options: o}
+}
+
+// verdict is the new state of a recipient and what the sender is to hear of it.
+type verdict struct {
+	n         int
+	recipient spool.Recipient
+	tell      tell
+}
+
+type tell uint8
+
+const (
+	tellNothing tell = iota
+	tellDelay        // a note of delay
+	tellFailure      // a bounce to the reverse-path
+	tellKept         // nobody to bounce to: keep the mail for the postmaster
+)
+
+// Settle commits the outcomes of one attempt. It changes m's recipients to what was committed and returns the reports that
+// are now in the spool. On an error nothing was committed, and m is as it was.
+func (s *Settler) Settle(ctx context.Context, m *spool.Message, outcomes []spool.Outcome, now time.Time) ([]*spool.Message, error) {
+	verdicts := make([]verdict, 0, len(outcomes))
+	update := spool.Update{ID: m.ID, Recipients: make(map[int]spool.Recipient, len(outcomes))}
+	for _, o := range outcomes {
+		v := s.decide(m, o, now)
+		verdicts = append(verdicts, v)
+		update.Recipients[v.n] = v.recipient
+	}
+	reports, puts, err := s.reports(ctx, m, verdicts, now)
+	if err == nil {
+		err = s.Engine.Apply(ctx, append(puts, update)...)
+	}
+	if err != nil {
+		abort(puts)
+		return nil, fmt.Errorf("settle message %s: %w", m.ID, err)
+	}
+	for _, v := range verdicts {
+		m.Recipients[v.n] = v.recipient
+		s.log(m, v, now)
+	}
+	for _, r := range reports {
+		if r.Kind == spool.Postmaster {
+			s.kept.Add(1)
+		}
+		s.Logger.Info("report", "id", r.ID, "kind", r.Kind.String(), "about", m.ID, "to", r.Recipients[0].To.String())
+	}
+	return reports, nil
+}
+
+// Kept is how many messages were kept for the postmaster, for want of a reverse-path, since the start.
+func (s *Settler) Kept() int64 { return s.kept.Load() }
+
+// decide is the whole law of what an outcome leads to. Nothing here touches the store.
+func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdict {
+	r := m.Recipients[o.N]
+	r.Attempts++
+	r.Reply, r.Host, r.Reason = o.Reply, o.Host, o.Reason
+	v := verdict{n: o.N}
+	switch {
+	case o.Hold:
+		r.State = spool.Held
+	case o.Reply.Positive():
+		r.State, r.Reason = spool.Delivered, spool.ReasonNew
+	case o.Reply.Permanent():
+		s.fail(m, &r, &v)
+	default:
+		next, giveUp := s.Next(r.Attempts, m.Arrived, now)
+		if giveUp {
+			s.fail(m, &r, &v)
+			break
+		}
+		r.Next = next
+		if s.late(m, r, now) {
+			r.Warned = true
+			v.tell = tellDelay
+		}
+	}
+	v.recipient = r
+	return v
+}
+
+// fail ends a recipient. RFC 5321 6.1 and 4.5.5: nothing is ever sent because of mail with a null reverse-path.
+func (s *Settler) fail(m *spool.Message, r *spool.Recipient, v *verdict) {
+	switch {
+	case !m.From.IsNull():
+		r.State, v.tell = spool.Bounced, tellFailure
+	case m.Kind != spool.Postmaster:
+		r.State, v.tell = spool.Bounced, tellKept
+	default:
+		r.State, r.Reason = spool.Held, spool.ReasonNoReturn
+	}
+}
+
+func (s *Settler) late(m *spool.Message, r spool.Recipient, now time.Time) bool {
+	return s.WarnAfter > 0 && !r.Warned && !m.From.IsNull() && now.Sub(m.Arrived) >= s.WarnAfter
+}
+
+// log writes the one line of a recipient's attempt.
+func (s *Settler) log(m *spool.Message, v verdict, now time.Time) {
+	r := v.recipient
+	event, level := r.State.String(), slog.LevelInfo
+	if r.State == spool.Waiting {
+		event = "deferred"
+	}
+	attrs := []slog.Attr{
+		slog.Any("id", m.ID), slog.String("from", m.From.String()), slog.String("to", r.To.String()),
+		slog.String("reply", r.Reply.Text()), slog.String("host", r.Host),
+		slog.Int("attempt", r.Attempts), slog.String("age", now.Sub(m.Arrived).Round(time.Millisecond).String()),
+	}
+	switch r.State {
+	case spool.Waiting:
+		attrs = append(attrs, slog.String("reason", r.Reason.String()), slog.Time("next", r.Next))
+	case spool.Held:
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.String("reason", r.Reason.String()))
+	}
+	s.Logger.LogAttrs(context.Background(), level, event, attrs...)
+}
