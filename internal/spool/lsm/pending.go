@@ -1,0 +1,164 @@
+package lsm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/holub-mail/holub/internal/spool"
+)
+
+// Pending lists the index as it is when the loop begins. A damaged entry is set aside and reported; where its key still
+// names the recipient, the entry is made again from the recipient's record and listed, out of order.
+func (e *Engine) Pending(ctx context.Context) iter.Seq2[spool.Pending, error] {
+	return func(yield func(spool.Pending, error) bool) {
+		if err := e.enter(); err != nil {
+			yield(spool.Pending{}, err)
+			return
+		}
+		defer e.leave()
+		lo, hi := prefixRange(prefixIndex)
+		it, err := e.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+		if err != nil {
+			yield(spool.Pending{}, fmt.Errorf("list the spool: %w", readError(err)))
+			return
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			if err := ctx.Err(); err != nil {
+				yield(spool.Pending{}, err)
+				return
+			}
+			value, err := it.ValueAndErr()
+			if err != nil {
+				break // it.Error has it
+			}
+			p, err := readIndex(it.Key(), value)
+			if err != nil {
+				if !yield(spool.Pending{}, fmt.Errorf("list the spool: %w", err)) {
+					return
+				}
+				var repaired bool
+				p, repaired, err = e.repairIndex(bytes.Clone(it.Key()), bytes.Clone(value))
+				if err == nil && !repaired {
+					continue
+				}
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(spool.Pending{}, fmt.Errorf("list the spool: %w", readError(err)))
+		}
+	}
+}
+
+// readIndex reads an index entry and proves it: the key that belongs to its content must be the one it was found under.
+func readIndex(key, value []byte) (spool.Pending, error) {
+	id, n, ok := parseIndexKey(key)
+	if !ok {
+		return spool.Pending{}, fmt.Errorf("%w: index key %x", spool.ErrDamaged, key)
+	}
+	p, err := spool.DecodePending(value)
+	p.ID, p.N = id, n
+	if err == nil && !bytes.Equal(indexKey(&p), key) {
+		err = fmt.Errorf("%w: its due time is not that of its key", spool.ErrDamaged)
+	}
+	if err != nil {
+		return spool.Pending{}, fmt.Errorf("index entry of %s, recipient %d: %w", id, n, err)
+	}
+	return p, nil
+}
+
+// repairIndex sets a damaged index entry aside and, where the recipient it names can be read and is not done, makes the
+// entry again: a damaged index must not hide mail.
+func (e *Engine) repairIndex(key, value []byte) (p spool.Pending, repaired bool, err error) {
+	b := e.db.NewBatch()
+	defer b.Close()
+	if err := moveAside(b, key, value); err != nil {
+		return p, false, err
+	}
+	if id, n, ok := parseIndexKey(key); ok {
+		r, err := e.recipient(id, n)
+		if err != nil && !errors.Is(err, spool.ErrNotFound) && !errors.Is(err, spool.ErrDamaged) {
+			return p, false, fmt.Errorf("repair index entry of %s, recipient %d: %w", id, n, err)
+		}
+		repaired = err == nil && !r.State.Done()
+		if repaired {
+			p = spool.PendingOf(id, n, &r)
+			if there, err := e.has(indexKey(&p)); err == nil && there && !bytes.Equal(indexKey(&p), key) {
+				repaired = false // the damaged entry was one too many
+			}
+		}
+		if repaired {
+			if err := b.Set(indexKey(&p), spool.AppendPending(nil, &p), nil); err != nil {
+				return p, false, err
+			}
+		}
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		return p, false, fmt.Errorf("set a damaged index entry aside: %w", err)
+	}
+	return p, repaired, nil
+}
+
+// moveAside adds to a batch the move of a key to the damaged ones.
+func moveAside(b *pebble.Batch, key, value []byte) error {
+	if err := b.Set(append([]byte{prefixDamaged}, key...), value, nil); err != nil {
+		return err
+	}
+	return b.Delete(key, nil)
+}
+
+// setAside moves the envelope, the recipients and the index entries of a damaged message under the prefix of damaged
+// keys, and gives the error for the caller. The content stays where it is: nothing deletes content without its envelope.
+func (e *Engine) setAside(id spool.ID, cause error) error {
+	b := e.db.NewBatch()
+	defer b.Close()
+	move := func(lo, hi []byte, match func(key []byte) bool) error {
+		it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+		if err != nil {
+			return err
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			if match != nil && !match(it.Key()) {
+				continue
+			}
+			value, err := it.ValueAndErr()
+			if err != nil {
+				return err
+			}
+			if err := moveAside(b, it.Key(), value); err != nil {
+				return err
+			}
+		}
+		return it.Error()
+	}
+	envelope := idKey(prefixEnvelope, id)
+	recipients, recipientsEnd := idRange(prefixRecipient, id)
+	index, indexEnd := prefixRange(prefixIndex)
+	err := errors.Join(
+		move(envelope, next(envelope), nil),
+		move(recipients, recipientsEnd, nil),
+		// The due time may be what is lost, so all entries are looked at.
+		move(index, indexEnd, func(key []byte) bool {
+			of, _, ok := parseIndexKey(key)
+			return ok && of == id
+		}))
+	if err == nil {
+		err = b.Commit(pebble.Sync)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (it could not be set aside: %w)", cause, err)
+	}
+	e.mu.Lock()
+	delete(e.ending, id)
+	e.mu.Unlock()
+	return fmt.Errorf("%w (it was set aside; its content is kept)", cause)
+}

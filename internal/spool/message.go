@@ -1,0 +1,93 @@
+package spool
+
+import (
+	"time"
+
+	"github.com/holub-mail/holub/smtp"
+)
+
+// Kind tells what a message is for. It decides what may be sent because of it: a report is never answered by another.
+type Kind uint8
+
+const (
+	Mail       Kind = iota // it came from a client
+	Bounce                 // a report of failure to the reverse-path
+	DelayNote              // a report of delay to the reverse-path
+	Postmaster             // mail that could not be returned, kept for the postmaster
+)
+
+var kindNames = [...]string{"mail", "bounce", "delay", "postmaster"}
+
+func (k Kind) String() string { return name(kindNames[:], k) }
+
+// Message is the envelope of one message, and where each of its recipients stands. What is behind it, the content, is
+// stored once and never changes.
+type Message struct {
+	ID         ID
+	Kind       Kind
+	From       smtp.Path   // reverse-path
+	Arrived    time.Time   // when it was accepted; delays count from here
+	Size       int64       // octets of the content
+	EightBit   bool        // the content has octets above 127
+	Client     string      // who handed it in, for people: "[192.0.2.1]:3456 (mail.example.org)"
+	Cause      ID          // the message a report is about; zero for Mail
+	Recipients []Recipient // in the order of RCPT; an index into it names the recipient for good
+}
+
+// State is where a recipient stands. "In flight" is no state of the store: whoever owns the schedule knows what it has
+// handed out, and after a crash all of it is waiting again.
+type State uint8
+
+const (
+	Waiting   State = iota // for its next attempt
+	Held                   // for an operator; it is not tried
+	Delivered              // accepted by the next host or written to a mailbox
+	Bounced                // given up, and the sender has been told in the same commit
+	Dropped                // given up, and nobody is to be told (discarded)
+)
+
+var stateNames = [...]string{"waiting", "held", "delivered", "bounced", "dropped"}
+
+func (s State) String() string { return name(stateNames[:], s) }
+
+// Done tells a state in which nothing is owed any more.
+func (s State) Done() bool { return s >= Delivered }
+
+// Reason is why a recipient waits or is held.
+type Reason uint8
+
+const (
+	ReasonNew        Reason = iota // not tried yet
+	ReasonDNS                      // the next host could not be looked up
+	ReasonConnect                  // no next host could be reached
+	ReasonSession                  // the next host refused or broke the session
+	ReasonRefused                  // the next host refused this recipient or message for now
+	ReasonInDoubt                  // the session broke after the final dot: it may have been delivered
+	ReasonLocal                    // the mailbox could not be written
+	ReasonShutdown                 // the server stopped while it was tried
+	ReasonNoReturn                 // it failed, and there is nobody left to tell
+	ReasonUnreadable               // its content or envelope could not be read
+)
+
+var reasonNames = [...]string{"new", "dns", "connect", "session", "refused", "in-doubt", "local", "shutdown", "no-return", "unreadable"}
+
+func (r Reason) String() string { return name(reasonNames[:], r) }
+
+// Recipient is one forward-path of a message and the state of its delivery.
+type Recipient struct {
+	To       smtp.Path
+	State    State
+	Reason   Reason
+	Attempts int        // finished ones
+	Next     time.Time  // when Waiting: not before this
+	Warned   bool       // a note of delay was sent
+	Host     string     // who gave Reply: a host with its address, or "" for this server
+	Reply    smtp.Reply // the last one, verbatim
+}
+
+func name[T ~uint8](names []string, v T) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return "unknown"
+}

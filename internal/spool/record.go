@@ -1,0 +1,339 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/holub-mail/holub/smtp"
+)
+
+// recordVersion is the first octet of every record. A reader refuses what it does not know, so that an older holub never
+// misreads what a newer one wrote.
+const recordVersion = 1
+
+// Bits of the flags octets.
+const (
+	flagEightBit = 1 << iota
+	flagCause
+)
+
+const (
+	flagWarned = 1 << iota
+	flagClose
+)
+
+const (
+	flagHeld = 1 << iota
+	flagFresh
+)
+
+// CheckMessage tells whether m can be stored and read back: it has an id, at least one recipient, a size that is not
+// negative, and only addresses that ParsePath reads again. Engines call it in Apply, before anything is written, so that
+// mail which could not be read later is refused while its client still waits for the answer.
+func CheckMessage(m *Message) error {
+	if m.ID.IsZero() {
+		return errors.New("message without an id: take one from spool.IDs")
+	}
+	if m.Size < 0 {
+		return fmt.Errorf("message %s has a negative size: %d", m.ID, m.Size)
+	}
+	if len(m.Recipients) == 0 {
+		return fmt.Errorf("message %s has no recipients: give it at least one", m.ID)
+	}
+	if err := checkPath(m.From); err != nil {
+		return fmt.Errorf("message %s: reverse-path: %w", m.ID, err)
+	}
+	for i := range m.Recipients {
+		to := m.Recipients[i].To
+		if to.IsNull() {
+			return fmt.Errorf("message %s: recipient %d has no address", m.ID, i)
+		}
+		if err := checkPath(to); err != nil {
+			return fmt.Errorf("message %s: recipient %d: %w", m.ID, i, err)
+		}
+	}
+	return nil
+}
+
+func checkPath(p smtp.Path) error {
+	if back, err := smtp.ParsePath(p.String()); err != nil {
+		return err
+	} else if back != p {
+		return fmt.Errorf("%w: %q is read back as %q", smtp.ErrPath, p, back)
+	}
+	return nil
+}
+
+// AppendMessage appends the record of an envelope to dst: all of m but its recipients, of which it holds only the number.
+// Times are kept to the millisecond.
+func AppendMessage(dst []byte, m *Message) []byte {
+	var flags byte
+	if m.EightBit {
+		flags |= flagEightBit
+	}
+	if !m.Cause.IsZero() {
+		flags |= flagCause
+	}
+	dst = append(dst, recordVersion, byte(m.Kind), flags)
+	dst = append(dst, m.ID[:]...)
+	if flags&flagCause != 0 {
+		dst = append(dst, m.Cause[:]...)
+	}
+	dst = binary.AppendVarint(dst, m.Size)
+	dst = appendTime(dst, m.Arrived)
+	dst = appendString(dst, m.From.String())
+	dst = appendString(dst, m.Client)
+	return binary.AppendUvarint(dst, uint64(len(m.Recipients)))
+}
+
+// DecodeMessage reads what AppendMessage wrote. The message comes without its recipients; their number is returned beside
+// it. Errors wrap ErrDamaged.
+func DecodeMessage(b []byte) (m *Message, recipients int, err error) {
+	d := newDecoder("envelope", b)
+	m = &Message{Kind: Kind(d.enum(len(kindNames)))}
+	flags := d.octet()
+	m.EightBit = flags&flagEightBit != 0
+	m.ID = d.id()
+	if flags&flagCause != 0 {
+		m.Cause = d.id()
+	}
+	m.Size = d.varint()
+	m.Arrived = d.time()
+	m.From = d.path()
+	m.Client = d.string()
+	n := d.uvarint()
+	if m.Size < 0 || n == 0 || n > math.MaxInt32 {
+		d.fail("size or number of recipients out of range")
+	}
+	if err := d.end(); err != nil {
+		return nil, 0, err
+	}
+	return m, int(n), nil
+}
+
+// AppendRecipient appends the record of a recipient to dst: its address and its whole state. Times are kept to the
+// millisecond.
+func AppendRecipient(dst []byte, r *Recipient) []byte {
+	var flags byte
+	if r.Warned {
+		flags |= flagWarned
+	}
+	if r.Reply.Close {
+		flags |= flagClose
+	}
+	dst = append(dst, recordVersion, byte(r.State), byte(r.Reason), flags)
+	dst = appendString(dst, r.To.String())
+	dst = binary.AppendVarint(dst, int64(r.Attempts))
+	dst = appendTime(dst, r.Next)
+	dst = appendString(dst, r.Host)
+	dst = binary.AppendVarint(dst, int64(r.Reply.Code))
+	for _, n := range r.Reply.Enhanced {
+		dst = binary.AppendVarint(dst, int64(n))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(r.Reply.Lines)))
+	for _, line := range r.Reply.Lines {
+		dst = appendString(dst, line)
+	}
+	return dst
+}
+
+// DecodeRecipient reads what AppendRecipient wrote. Errors wrap ErrDamaged.
+func DecodeRecipient(b []byte) (Recipient, error) {
+	d := newDecoder("recipient", b)
+	r := Recipient{State: State(d.enum(len(stateNames))), Reason: Reason(d.enum(len(reasonNames)))}
+	flags := d.octet()
+	r.Warned = flags&flagWarned != 0
+	r.Reply.Close = flags&flagClose != 0
+	r.To = d.path()
+	r.Attempts = d.int()
+	r.Next = d.time()
+	r.Host = d.string()
+	r.Reply.Code = d.int()
+	for i := range r.Reply.Enhanced {
+		r.Reply.Enhanced[i] = d.int()
+	}
+	n := d.uvarint()
+	if n > uint64(len(d.rest)) { // each line takes an octet at least: garbage can't ask for more than it brings
+		d.fail("more lines than octets")
+		n = 0
+	}
+	if n > 0 {
+		r.Reply.Lines = make([]string, n)
+		for i := range r.Reply.Lines {
+			r.Reply.Lines[i] = d.string()
+		}
+	}
+	if err := d.end(); err != nil {
+		return Recipient{}, err
+	}
+	return r, nil
+}
+
+// AppendPending appends the record of an index entry to dst: To, Next, Held and Fresh. ID and N name the entry and belong
+// into its key. The time is kept to the millisecond.
+func AppendPending(dst []byte, p *Pending) []byte {
+	var flags byte
+	if p.Held {
+		flags |= flagHeld
+	}
+	if p.Fresh {
+		flags |= flagFresh
+	}
+	dst = append(dst, recordVersion, flags)
+	dst = appendTime(dst, p.Next)
+	return appendString(dst, p.To.String())
+}
+
+// DecodePending reads what AppendPending wrote; ID and N are left for the caller to fill. Errors wrap ErrDamaged.
+func DecodePending(b []byte) (Pending, error) {
+	d := newDecoder("index entry", b)
+	flags := d.octet()
+	p := Pending{Held: flags&flagHeld != 0, Fresh: flags&flagFresh != 0}
+	p.Next = d.time()
+	p.To = d.path()
+	if err := d.end(); err != nil {
+		return Pending{}, err
+	}
+	return p, nil
+}
+
+// PendingOf gives the index entry of recipient n of a message.
+func PendingOf(id ID, n int, r *Recipient) Pending {
+	return Pending{ID: id, N: n, To: r.To, Next: r.Next, Held: r.State == Held, Fresh: r.Attempts == 0}
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// appendTime writes 0 for the zero time, else Unix milliseconds as a zigzag varint moved up by one.
+func appendTime(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(dst, 0)
+	}
+	ms := t.UnixMilli()
+	return binary.AppendUvarint(dst, (uint64(ms)<<1^uint64(ms>>63))+1)
+}
+
+// decoder is a cursor over a record. After the first fault it yields zero values; end reports the fault.
+type decoder struct {
+	what  string
+	size  int
+	rest  []byte
+	fault string
+}
+
+func newDecoder(what string, b []byte) *decoder {
+	d := &decoder{what: what, size: len(b), rest: b}
+	if v := d.octet(); d.fault == "" && v != recordVersion {
+		d.fail(fmt.Sprintf("version %d, this holub reads version %d", v, recordVersion))
+	}
+	return d
+}
+
+func (d *decoder) fail(fault string) {
+	if d.fault == "" {
+		d.fault = fault
+		d.rest = nil
+	}
+}
+
+func (d *decoder) end() error {
+	if d.fault == "" && len(d.rest) > 0 {
+		d.fail(fmt.Sprintf("%d octets after its end", len(d.rest)))
+	}
+	if d.fault != "" {
+		return fmt.Errorf("%w: %s record of %d octets: %s", ErrDamaged, d.what, d.size, d.fault)
+	}
+	return nil
+}
+
+func (d *decoder) take(n int) []byte {
+	if n > len(d.rest) {
+		d.fail("cut short")
+		return nil
+	}
+	b := d.rest[:n]
+	d.rest = d.rest[n:]
+	return b
+}
+
+func (d *decoder) octet() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// enum reads an octet that must be below limit.
+func (d *decoder) enum(limit int) byte {
+	v := d.octet()
+	if int(v) >= limit {
+		d.fail(fmt.Sprintf("unknown kind, state or reason %d", v))
+		return 0
+	}
+	return v
+}
+
+func (d *decoder) id() (id ID) {
+	copy(id[:], d.take(len(id)))
+	return id
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.fail("bad number")
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v := d.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
+// int reads a number that fits 32 bits, so that it means the same on every machine.
+func (d *decoder) int() int {
+	v := d.varint()
+	if v < math.MinInt32 || v > math.MaxInt32 {
+		d.fail("number out of range")
+		return 0
+	}
+	return int(v)
+}
+
+func (d *decoder) string() string {
+	n := d.uvarint()
+	if n > uint64(len(d.rest)) {
+		d.fail("text cut short")
+		return ""
+	}
+	return string(d.take(int(n)))
+}
+
+func (d *decoder) time() time.Time {
+	v := d.uvarint()
+	if v == 0 {
+		return time.Time{}
+	}
+	v--
+	return time.UnixMilli(int64(v>>1) ^ -int64(v&1)).UTC()
+}
+
+func (d *decoder) path() smtp.Path {
+	s := d.string()
+	if d.fault != "" {
+		return smtp.Path{}
+	}
+	p, err := smtp.ParsePath(s)
+	if err != nil {
+		d.fail(err.Error())
+	}
+	return p
+}
