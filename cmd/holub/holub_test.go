@@ -85,6 +85,16 @@ func (s *server) kill() {
 	<-s.done
 }
 
+// end ends the process gently, or at once where it does not end within a second: attempts that hang get their grace.
+func (s *server) end() {
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+	case <-time.After(time.Second):
+		s.kill()
+	}
+}
+
 // stop ends the process gently and fails the test unless it exits with 0.
 func (s *server) stop() {
 	s.t.Helper()

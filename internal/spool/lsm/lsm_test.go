@@ -1,7 +1,9 @@
 package lsm
 
 import (
+	"io"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -15,7 +17,27 @@ import (
 // memDisk is a disk in memory whose power can be cut.
 type memDisk struct {
 	fs    *vfs.MemFS
+	guard sync.RWMutex // of a cut against calls in which MemFS locks twice
 	watch atomic.Pointer[func()]
+}
+
+// guardedFS keeps a cut out of the two calls in which MemFS takes its read lock a second time while it holds it: a cut
+// that waits for its write lock in between would wait for ever, and they for it.
+type guardedFS struct {
+	vfs.FS
+	guard *sync.RWMutex
+}
+
+func (g guardedFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	g.guard.RLock()
+	defer g.guard.RUnlock()
+	return g.FS.ReuseForWrite(from, to, c)
+}
+
+func (g guardedFS) Lock(name string) (io.Closer, error) {
+	g.guard.RLock()
+	defer g.guard.RUnlock()
+	return g.FS.Lock(name)
 }
 
 var _ spooltest.Disk = (*memDisk)(nil)
@@ -24,13 +46,24 @@ func newMemDisk() *memDisk { return &memDisk{fs: vfs.NewCrashableMem()} }
 
 // Open opens the engine with small memtables, so that the log rotates and tables are written within a test.
 func (d *memDisk) Open() (spool.Engine, error) {
-	watched := errorfs.Wrap(d.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	watched := errorfs.Wrap(reuse{d.fs}, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if f := d.watch.Load(); f != nil && changes(op.Kind) {
 			(*f)()
 		}
 		return nil
 	}))
 	return Open("/var/spool", Options{FS: watched, MemTableSize: 256 << 10})
+}
+
+// reuse is a MemFS whose ReuseForWrite takes its lock twice one after the other instead of once inside the other: a
+// CrashClone that comes in between would wait for the outer one, and the inner one for it, for ever.
+type reuse struct{ *vfs.MemFS }
+
+func (r reuse) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := r.Rename(oldname, newname); err != nil {
+		return nil, err
+	}
+	return r.OpenReadWrite(newname, category)
 }
 
 // changes tells the operations after which a loss of power can leave something else than before.
@@ -53,6 +86,8 @@ func (d *memDisk) Watch(f func()) {
 }
 
 func (d *memDisk) Cut(keep int, rng *rand.Rand) spooltest.Disk {
+	d.guard.Lock()
+	defer d.guard.Unlock()
 	return &memDisk{fs: d.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: rng})}
 }
 
