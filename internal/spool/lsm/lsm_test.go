@@ -46,24 +46,13 @@ func newMemDisk() *memDisk { return &memDisk{fs: vfs.NewCrashableMem()} }
 
 // Open opens the engine with small memtables, so that the log rotates and tables are written within a test.
 func (d *memDisk) Open() (spool.Engine, error) {
-	watched := errorfs.Wrap(reuse{d.fs}, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	watched := errorfs.Wrap(guardedFS{d.fs, &d.guard}, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if f := d.watch.Load(); f != nil && changes(op.Kind) {
 			(*f)()
 		}
 		return nil
 	}))
 	return Open("/var/spool", Options{FS: watched, MemTableSize: 256 << 10})
-}
-
-// reuse is a MemFS whose ReuseForWrite takes its lock twice one after the other instead of once inside the other: a
-// CrashClone that comes in between would wait for the outer one, and the inner one for it, for ever.
-type reuse struct{ *vfs.MemFS }
-
-func (r reuse) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := r.Rename(oldname, newname); err != nil {
-		return nil, err
-	}
-	return r.OpenReadWrite(newname, category)
 }
 
 // changes tells the operations after which a loss of power can leave something else than before.
