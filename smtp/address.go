@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // Limits of an address. Domain and label are those of 4.5.3.1.2 and of the DNS; the local part may be longer than the 64
@@ -24,21 +27,35 @@ var (
 )
 
 // Domain is a domain name or an address literal such as [192.0.2.1] or [IPv6:2001:db8::1] (4.1.2, 4.1.3). It keeps the
-// form in which it came; compare with Equal. The zero value is no domain.
+// form in which it came, be it of A-labels or of U-labels (RFC 5890 2.3.2.1); compare with Equal. The zero value is no
+// domain.
 type Domain struct {
-	text string
-	addr netip.Addr // of an IPv4 or IPv6 literal
+	text  string
+	ascii string     // the A-labels of a name with U-labels
+	addr  netip.Addr // of an IPv4 or IPv6 literal
 }
 
-// ParseDomain reads a domain name or an address literal.
+// ParseDomain reads a domain name or an address literal. Labels may be U-labels (RFC 6531 3.3); where only ASCII may
+// stand, check IsASCII.
 func ParseDomain(s string) (Domain, error) {
-	if strings.HasPrefix(s, "[") {
+	switch {
+	case strings.HasPrefix(s, "["):
 		return parseLiteral(s)
-	}
-	if !isDomainName(s, false) {
+	case !isASCII(s):
+		return parseInternational(s)
+	case !isDomainName(s, false):
 		return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s)
 	}
 	return Domain{text: s}, nil
+}
+
+// parseInternational reads a name with U-labels: one that has A-labels by the rules of look-up (RFC 5891 5).
+func parseInternational(s string) (Domain, error) {
+	ascii, err := idna.Lookup.ToASCII(s)
+	if err != nil || !isDomainName(ascii, false) || !utf8.ValidString(s) || len(s) > MaxDomain {
+		return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s)
+	}
+	return Domain{text: s, ascii: ascii}, nil
 }
 
 // ParseHelo reads the argument of EHLO and HELO. Unlike ParseDomain it takes an underscore in a label: many machines are
@@ -96,6 +113,17 @@ func parseLiteral(s string) (Domain, error) {
 // String gives the domain as it came.
 func (d Domain) String() string { return d.text }
 
+// IsASCII tells a domain without U-labels.
+func (d Domain) IsASCII() bool { return d.ascii == "" }
+
+// ASCII gives the domain with A-labels in place of U-labels, for the DNS and for hosts without SMTPUTF8.
+func (d Domain) ASCII() Domain {
+	if d.ascii != "" {
+		return Domain{text: d.ascii}
+	}
+	return d
+}
+
 // IsZero tells that there is no domain.
 func (d Domain) IsZero() bool { return d.text == "" }
 
@@ -105,24 +133,24 @@ func (d Domain) IsLiteral() bool { return strings.HasPrefix(d.text, "[") }
 // Addr gives the address of an IPv4 or IPv6 literal.
 func (d Domain) Addr() (netip.Addr, bool) { return d.addr, d.addr.IsValid() }
 
-// Equal compares without case (2.4); literals by their address.
+// Equal compares without case (2.4), U-labels as their A-labels, and literals by their address.
 func (d Domain) Equal(o Domain) bool {
 	if d.addr.IsValid() && o.addr.IsValid() {
 		return d.addr == o.addr
 	}
-	return strings.EqualFold(d.text, o.text)
+	return strings.EqualFold(d.ASCII().text, o.ASCII().text)
 }
 
-// Key gives the form in which equal domains are the same string: lower case, literals normalised.
+// Key gives the form in which equal domains are the same string: lower case, A-labels, literals normalised.
 func (d Domain) Key() string {
 	if d.addr.IsValid() {
 		return AddressLiteral(d.addr).text
 	}
-	return strings.ToLower(d.text)
+	return strings.ToLower(d.ASCII().text)
 }
 
 // Mailbox is local-part@domain (4.1.2). Local holds the local part as meant, quotes and backslashes taken off, its case
-// kept: only the host of the domain may interpret it (2.4).
+// kept: only the host of the domain may interpret it (2.4). It may have UTF-8 (RFC 6531 3.3).
 type Mailbox struct {
 	Local  string
 	Domain Domain
@@ -147,6 +175,9 @@ func (m Mailbox) String() string {
 	}
 	return QuoteLocal(m.Local) + "@" + m.Domain.text
 }
+
+// IsASCII tells a mailbox that can be written without SMTPUTF8 as it is.
+func (m Mailbox) IsASCII() bool { return isASCII(m.Local) && m.Domain.IsASCII() }
 
 // QuoteLocal writes a local part for the wire: as it is where it is a dot-string, else as a quoted string.
 func QuoteLocal(local string) string {
@@ -268,7 +299,7 @@ func cutMailbox(s string) (Mailbox, string, error) {
 	if strings.HasPrefix(rest, "[") {
 		end = strings.IndexByte(rest, ']') + 1
 	} else {
-		for end < len(rest) && (isLetDig(rest[end]) || rest[end] == '-' || rest[end] == '.') {
+		for end < len(rest) && (isLetDig(rest[end]) || rest[end] == '-' || rest[end] == '.' || rest[end] >= utf8.RuneSelf) {
 			end++
 		}
 	}
@@ -288,7 +319,7 @@ func cutLocalPart(s string) (local, rest string, err error) {
 	for end < len(s) && (isAtext(s[end]) || s[end] == '.') {
 		end++
 	}
-	if end > MaxLocalPart || !isDotString(s[:end]) {
+	if end > MaxLocalPart || !isDotString(s[:end]) || !utf8.ValidString(s[:end]) {
 		return "", s, fmt.Errorf("%w: %.80q", ErrLocalPart, s)
 	}
 	return s[:end], s[end:], nil
@@ -298,16 +329,19 @@ func cutQuoted(s string) (local, rest string, err error) {
 	var b []byte
 	for i := 1; i < len(s) && len(b) <= MaxLocalPart; i++ {
 		c := s[i]
-		if c == '"' {
+		if c == '"' && utf8.Valid(b) {
 			return string(b), s[i+1:], nil
 		}
 		if c == '\\' && i+1 < len(s) { // quoted-pairSMTP
 			i++
 			c = s[i]
-		} else if c == '\\' {
+			if c >= utf8.RuneSelf { // quoted-pairSMTP stays ASCII in RFC 6531
+				break
+			}
+		} else if c == '\\' || c == '"' {
 			break
 		}
-		if c < 32 || c > 126 { // qtextSMTP
+		if c < 32 || c == 127 { // qtextSMTP
 			break
 		}
 		b = append(b, c)
@@ -361,10 +395,19 @@ func isDotString(s string) bool {
 	return true
 }
 
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 func isLetDig(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// isAtext tells the characters of an atom (RFC 5322 3.2.3).
+// isAtext tells the octets of an atom (RFC 5322 3.2.3; RFC 6531 3.3).
 func isAtext(c byte) bool {
-	return isLetDig(c) || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+	return isLetDig(c) || c >= utf8.RuneSelf || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }

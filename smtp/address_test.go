@@ -32,7 +32,7 @@ func TestParseDomain(t *testing.T) {
 	}
 	for _, s := range []string{
 		"", ".", "example.org.", ".example.org", "a..b", "-a.org", "a-.org", "a.-b", "a_b.org", "a b", "a@b",
-		"müller.example",
+		"mü_ller.example", "-ü.example", "ü..example", "a\xff.example", "\u2488com.example", "ü.example.", "xn--ü.example",
 		label63 + "l.org", domain255 + "l", "a.b\r\n", "a\x00b", "exa(comment)mple.org",
 		"[]", "[", "]", "[192.0.2.1", "192.0.2.1]", "[192.0.2]", "[192.0.2.256]", "[192.0.2.1.5]", "[2001:db8::1", "[IPv6:]",
 		"[IPv6:192.0.2.1]", "[IPv6:1::2::3]", "[IPv6:fe80::1%eth0]", "[IPv6:12345::]", "[tag:]", "[:x]", "[tag-:x]",
@@ -49,6 +49,36 @@ func TestParseDomain(t *testing.T) {
 	for _, s := range []string{"", "_-", "a b", "my pc", "[x]", "a..b"} {
 		if d, err := smtp.ParseHelo(s); err == nil {
 			t.Errorf("ParseHelo(%q) = %q", s, d)
+		}
+	}
+}
+
+// TestInternational: RFC 6531 3.3 lets UTF-8 into local parts and U-labels into domains.
+func TestInternational(t *testing.T) {
+	for _, s := range []string{"<é@c.example>", "<\"é \\\"x\"@c.example>", "<用户@例子.example>", "<joe@MÜLLER.example>"} {
+		p, err := smtp.ParsePath(s)
+		if err != nil || p.String() != s {
+			t.Errorf("ParsePath(%q) = %q, %v", s, p, err)
+		}
+		if p.IsASCII() {
+			t.Errorf("%s counts as ASCII", p)
+		}
+	}
+	for _, tt := range []struct{ u, a string }{
+		{"müller.example", "xn--mller-kva.example"},
+		{"MÜLLER.Example", "XN--MLLER-KVA.example"},
+		{"例子.example", "xn--fsqu00a.example"},
+	} {
+		u, err := smtp.ParseDomain(tt.u)
+		if err != nil {
+			t.Fatalf("ParseDomain(%q): %v", tt.u, err)
+		}
+		a, err := smtp.ParseDomain(tt.a)
+		if err != nil {
+			t.Fatalf("ParseDomain(%q): %v", tt.a, err)
+		}
+		if !u.Equal(a) || !a.Equal(u) || u.Key() != a.Key() || u.IsASCII() || !a.IsASCII() || !u.ASCII().Equal(a) {
+			t.Errorf("%s and %s: keys %q and %q", u, a, u.Key(), a.Key())
 		}
 	}
 }
@@ -138,7 +168,7 @@ func TestParseMailbox(t *testing.T) {
 		"a@-b",
 		"a@b_c", "a(c)@b", "a,b@c", "a:b@c", "a;b@c", "<a@b>", "a@b>", `a"b"@c`, `"a"b@c`, `"a@b`, `"a"`, `"a\"@b`,
 		`"a` + "\t" + `b"@c`,
-		"\"a\r\nb\"@c", "\"a\x00b\"@c", "\"\\\x00\"@c", "\"\\\t\"@c", "\"\x7f\"@c", "\"é\"@c", "é@c", "a@é", "a\r\n@b",
+		"\"a\r\nb\"@c", "\"a\x00b\"@c", "\"\\\x00\"@c", "\"\\\t\"@c", "\"\x7f\"@c", "é\xff@c", "\"\xff\"@c", "\"\\é\"@c", "é @c", "a\r\n@b",
 		"a@b\r\n",
 		"a@[192.0.2.1", "a@[192.0.2.1]x", "a@192.0.2.1]", "a@[]", "a@b c", local255 + "x@a", `"` + local255 + `x"@a`,
 		"a@" + domain255 + "l",

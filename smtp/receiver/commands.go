@@ -97,9 +97,13 @@ func (s *Session) ehlo(arg string) smtp.Reply {
 	if r := s.greet(arg, true); !r.IsZero() {
 		return r
 	}
-	offered := smtp.Extensions{Pipelining: true, Size: true, MaxSize: max(s.maxSize, 0), EightBitMIME: true, EnhancedCodes: true}
 	first := s.server.hostname() + " greets " + s.hello.String()
-	return smtp.Reply{Code: 250, Lines: append([]string{first}, offered.Lines()...)}
+	return smtp.Reply{Code: 250, Lines: append([]string{first}, s.offered().Lines()...)}
+}
+
+// offered are the extensions of this session.
+func (s *Session) offered() smtp.Extensions {
+	return smtp.Extensions{Pipelining: true, Size: true, MaxSize: max(s.maxSize, 0), EightBitMIME: true, EnhancedCodes: true}
 }
 
 func (s *Session) helo(arg string) smtp.Reply {
@@ -125,8 +129,10 @@ func (s *Session) mailFrom(arg string) smtp.Reply {
 	switch {
 	case err != nil:
 		return syntaxReply(err, "MAIL FROM:<reverse-path>", smtp.EnhancedCode{5, 1, 7})
-	case len(m.Other) > 0:
-		return smtp.Replyf(555, smtp.EnhancedCode{5, 5, 4}, "The parameter %s is not known here", m.Other[0].Keyword)
+	case m.Unoffered(s.offered()) != "":
+		return unknownParam(m.Unoffered(s.offered()))
+	case !m.From.IsASCII() && !m.UTF8:
+		return needsUTF8
 	case s.maxSize > 0 && m.Size > s.maxSize:
 		return replyTooLarge // RFC 1870 6.1
 	}
@@ -137,13 +143,23 @@ func (s *Session) mailFrom(arg string) smtp.Reply {
 	return r
 }
 
+// needsUTF8 answers an address that only SMTPUTF8 allows (RFC 6531 3.5).
+var needsUTF8 = smtp.NewReply(553, smtp.EnhancedCode{5, 6, 7}, "The address has octets above 127, which need SMTPUTF8")
+
+// unknownParam answers a parameter of an extension that was not offered (4.1.1.11).
+func unknownParam(keyword string) smtp.Reply {
+	return smtp.Replyf(555, smtp.EnhancedCode{5, 5, 4}, "%s is not offered here", keyword)
+}
+
 func (s *Session) rcptTo(arg string) smtp.Reply {
 	rcpt, err := smtp.ParseRcpt(arg)
 	switch {
 	case err != nil:
 		return syntaxReply(err, "RCPT TO:<forward-path>", smtp.EnhancedCode{5, 1, 3})
-	case len(rcpt.Other) > 0:
-		return smtp.Replyf(555, smtp.EnhancedCode{5, 5, 4}, "The parameter %s is not known here", rcpt.Other[0].Keyword)
+	case rcpt.Unoffered(s.offered()) != "":
+		return unknownParam(rcpt.Unoffered(s.offered()))
+	case !rcpt.To.IsASCII() && !s.mail.UTF8:
+		return needsUTF8
 	case s.maxRecipients > 0 && s.asked >= s.maxRecipients: // 4.5.3.1.10: 452, and what was accepted stands
 		return smtp.NewReply(452, smtp.EnhancedCode{4, 5, 3}, "Too many recipients; send the others in another transaction")
 	}
