@@ -21,12 +21,14 @@ const (
 	Failure Kind = iota // to the sender: the message will not be delivered to these recipients
 	Delay               // to the sender: it has not been delivered yet, and is still tried
 	Kept                // to the postmaster: it can be neither delivered nor returned, and is kept
+	Success             // to the sender, who asked for it: the message was delivered or passed on (RFC 3461 5.2)
 )
 
 var subjects = [...]string{
 	Failure: "Your message could not be delivered",
 	Delay:   "Your message is late: delivery is still being tried",
 	Kept:    "A message could be neither delivered nor returned",
+	Success: "Your message was delivered or passed on",
 }
 
 // Part is how much of the original a report carries.
@@ -34,7 +36,7 @@ type Part uint8
 
 const (
 	HeaderOnly  Part = iota // its header, up to 64 KiB
-	FullMessage             // all of it; only in Failure and Kept, a Delay always has the header alone (RFC 3461 4.3)
+	FullMessage             // all of it; only in Failure and Kept, the others always have the header alone (RFC 3461 4.3)
 )
 
 // maxHeader is how much of the original's header is returned, in octets.
@@ -55,6 +57,7 @@ type Report struct {
 	From       string    // name of the host that reports; what is no domain is written as localhost
 	To         smtp.Path // whom the report goes to: the original's reverse-path, or for Kept the postmaster
 	QueueID    string    // of the original
+	EnvelopeID string    // what the sender named the original with ENVID (RFC 3461 4.4); "" where it did not
 	Arrived    time.Time // when the original was accepted
 	Sender     smtp.Path // the original's reverse-path; it may be null where Kind is Kept
 	RetryUntil time.Time // for Delay: when the server gives up
@@ -68,7 +71,7 @@ type Report struct {
 func (r Report) NeedsEightBit() bool { return r.EightBit && r.part() == FullMessage }
 
 func (r Report) part() Part {
-	if r.Kind == Delay {
+	if r.Kind == Delay || r.Kind == Success {
 		return HeaderOnly
 	}
 	return r.Original

@@ -91,7 +91,17 @@ func goldens() []golden {
 		{Final: smtp.Postmaster, Host: "relay.example", Reply: smtp.Reply{Code: 250}},
 		{Final: path("<" + strings.Repeat("x", 255) + "@" + strings.Repeat("long-label.", 20) + "example>")},
 	}
+	success := baseReport()
+	success.Kind, success.EnvelopeID, success.Original = Success, "QQ 314", FullMessage
+	success.Recipients[0].Original = smtp.OriginalRecipient{Type: "rfc822", Address: "Joe@old.example"}
+	success.Recipients[0].Reply = smtp.NewReply(250, smtp.EnhancedCode{2, 0, 0}, "Ok: queued")
+	success.Recipients = append(success.Recipients, Recipient{Final: path("<amy@example.com>"), Action: Delivered, LastAttempt: testNow,
+		Reply: smtp.NewReply(250, smtp.EnhancedCode{2, 0, 0}, "Delivered to a mailbox")})
+
 	return []golden{
+		{"success", success, testOriginal, []string{"text/plain", "message/delivery-status", "text/rfc822-headers"},
+			[]string{"You asked for a report", "It lies in the mailbox.", "passed on to a mail server"},
+			[][2]string{{"rfc822; joe@example.org", "2.0.0"}, {"rfc822; amy@example.com", "2.0.0"}}},
 		{"failure", failure, testOriginal, []string{"text/plain", "message/delivery-status", "message/rfc822"},
 			[]string{"could not be delivered to the addresses below", "no mailbox of this name at example.org",
 				"takes no mail: its owner says so", "550 5.1.1 <joe@example.org>: user unknown", "452-too many messages",

@@ -13,7 +13,7 @@ import (
 // Action is what was done for a recipient (RFC 3464 2.3.3).
 type Action string
 
-// The actions that the format has. The kinds of reports written here lead to Failed and Delayed.
+// The actions that the format has.
 const (
 	Failed    Action = "failed"
 	Delayed   Action = "delayed"
@@ -25,9 +25,10 @@ const (
 // Recipient is what a report says about one recipient of the original.
 type Recipient struct {
 	Final       smtp.Path
-	Action      Action     // "" stands for the one of the report's kind
-	Reply       smtp.Reply // the last one, as it came, from Host or made by this server; zero where there is none
-	Host        string     // who gave Reply, such as "mx.example.org [192.0.2.1]:25"; "" is this server itself
+	Original    smtp.OriginalRecipient // whom the sender had in mind (ORCPT, RFC 3461 4.2); zero where it did not say
+	Action      Action                 // "" stands for the one of the report's kind
+	Reply       smtp.Reply             // the last one, as it came, from Host or made by this server; zero where there is none
+	Host        string                 // who gave Reply, such as "mx.example.org [192.0.2.1]:25"; "" is this server itself
 	LastAttempt time.Time
 }
 
@@ -37,6 +38,9 @@ func (r Report) writeStatus(out *bufio.Writer, boundary string) {
 	b := mail.AppendField(nil, "Content-Type", "message/delivery-status")
 	b = mail.AppendField(b, "Content-Description", "Report for programs")
 	b = append(b, '\r', '\n')
+	if r.EnvelopeID != "" {
+		b = mail.AppendField(b, "Original-Envelope-Id", clean(r.EnvelopeID, 100)) // decoded, as *text (RFC 3464 2.2.1)
+	}
 	b = mail.AppendField(b, "Reporting-MTA", "dns;", r.From)
 	b = appendDateField(b, "Arrival-Date", r.Arrived)
 	if r.QueueID != "" {
@@ -53,6 +57,9 @@ func (r Report) writeStatus(out *bufio.Writer, boundary string) {
 func (r Report) appendGroup(b []byte, rcpt Recipient) []byte {
 	action := r.action(rcpt)
 	b = append(b, '\r', '\n')
+	if rcpt.Original != (smtp.OriginalRecipient{}) {
+		b = mail.AppendField(b, "Original-Recipient", clean(rcpt.Original.Type, 100)+";", clean(rcpt.Original.Address, 500))
+	}
 	b = mail.AppendField(b, "Final-Recipient", "rfc822;", r.address(rcpt.Final))
 	b = mail.AppendField(b, "Action", string(action))
 	b = mail.AppendField(b, "Status", status(action, rcpt.Reply).String())
@@ -95,8 +102,11 @@ func (r Report) action(rcpt Recipient) Action {
 	case Failed, Delayed, Delivered, Relayed, Expanded:
 		return rcpt.Action
 	}
-	if r.Kind == Delay {
+	switch r.Kind {
+	case Delay:
 		return Delayed
+	case Success:
+		return Relayed
 	}
 	return Failed
 }

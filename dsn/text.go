@@ -53,6 +53,8 @@ func (r Report) text(t *textWriter, o *returned) {
 		t.para("", "Your message has not yet been delivered to "+r.these()+" below.")
 		t.para("", "You need do nothing: the server keeps trying"+untilWords(r.RetryUntil)+". If it can't deliver the "+
 			"message by then, you get another report. If you send it again now, it may arrive twice.")
+	case Success:
+		t.para("", "You asked for a report when your message gets on. This is it, for "+r.these()+" below.")
 	default:
 		t.para("", "The message that this report is about could not be delivered to "+r.these()+" below, and it could "+
 			"not be returned either: "+r.noReturn()+" So it is kept for you, the postmaster of "+r.From+".")
@@ -94,8 +96,12 @@ func (r Report) recipient(t *textWriter, rcpt Recipient) {
 	}
 	why := reasonOf(rcpt, domain)
 	t.line("", r.address(rcpt.Final))
-	t.line("  ", why.why)
-	if r.Kind != Delay && status(r.action(rcpt), rcpt.Reply)[0] == 4 {
+	if r.Kind == Success {
+		t.line("  ", successWords(r.action(rcpt)))
+	} else {
+		t.line("  ", why.why)
+	}
+	if (r.Kind == Failure || r.Kind == Kept) && status(r.action(rcpt), rcpt.Reply)[0] == 4 {
 		t.line("  ", "This may pass, but the server has tried for as long as it may and has now given up.")
 	}
 	if r.Kind == Failure {
@@ -113,6 +119,18 @@ func (r Report) recipient(t *textWriter, rcpt Recipient) {
 		}
 	}
 	t.blank()
+}
+
+// successWords says how far a message got.
+func successWords(a Action) string {
+	switch a {
+	case Delivered:
+		return "It lies in the mailbox."
+	case Expanded:
+		return "It was sent on to the members of a list."
+	}
+	return "It was passed on to a mail server that sends no reports of success. You will hear of it again only if it " +
+		"can't be delivered there."
 }
 
 // colophon says who writes, about which message, and what follows.

@@ -102,16 +102,39 @@ func (in *Intake) Data(ctx context.Context, s *receiver.Session, content io.Read
 // envelope makes the message of a transaction. A recipient that was named twice gets it once.
 func (in *Intake) envelope(s *receiver.Session, now time.Time) *spool.Message {
 	m := &spool.Message{ID: in.IDs.New(now), From: s.Mail().From, Arrived: now, Client: s.RemoteAddr().String() + " (" + s.Hello().String() + ")"}
+	m.Asked = asked(s.Mail(), now)
+	next := m.Started()
 	type key struct{ local, domain string }
 	seen := make(map[key]bool, len(s.Recipients()))
 	for _, r := range s.Recipients() {
 		k := key{r.To.Local, r.To.Domain.Key()}
 		if !seen[k] {
 			seen[k] = true
-			m.Recipients = append(m.Recipients, spool.Recipient{To: r.To, Next: now})
+			m.Recipients = append(m.Recipients, spool.Recipient{To: r.To, Next: next, Priority: priority(s.Mail()),
+				Notify: r.Notify, Original: r.Original})
 		}
 	}
 	return m
+}
+
+// asked keeps what the client asked for with the parameters of MAIL.
+func asked(c smtp.Mail, now time.Time) spool.Asked {
+	a := spool.Asked{UTF8: c.UTF8, Binary: c.Body == smtp.BodyBinaryMIME, Return: c.Return, EnvelopeID: c.EnvelopeID,
+		RequireTLS: c.RequireTLS, Held: c.HoldUntil}
+	if c.HoldFor > 0 {
+		a.Held = now.Add(c.HoldFor)
+	}
+	if by := c.DeliverBy; by != nil {
+		a.By, a.ByReturn = now.Add(by.Within), by.Return
+	}
+	return a
+}
+
+func priority(c smtp.Mail) smtp.Priority {
+	if c.Priority == nil {
+		return 0
+	}
+	return *c.Priority
 }
 
 // copyBuffers hold what is on its way from the connection to the spool.

@@ -127,7 +127,7 @@ func (m *MTA) jobs(msg *spool.Message, recipients []int) []queue.Job {
 	var jobs []queue.Job
 	for _, n := range recipients {
 		if r := msg.Recipients[n]; r.State == spool.Waiting {
-			jobs = m.join(jobs, spool.Pending{ID: msg.ID, N: n, To: r.To, Next: r.Next})
+			jobs = m.join(jobs, spool.PendingOf(msg.ID, n, &r))
 		}
 	}
 	return jobs
@@ -142,7 +142,7 @@ func (m *MTA) join(jobs []queue.Job, p spool.Pending) []queue.Job {
 			return jobs
 		}
 	}
-	return append(jobs, queue.Job{ID: p.ID, Site: site, Recipients: []int{p.N}, Due: p.Next})
+	return append(jobs, queue.Job{ID: p.ID, Site: site, Recipients: []int{p.N}, Due: p.Next, Priority: int(p.Priority)})
 }
 
 // takeUp queues what waits in the spool. The listing is ordered by due time, then by message, so that recipients that

@@ -13,6 +13,7 @@ type Job struct {
 	Site       string    // jobs of one site share its cap; the name means nothing here
 	Recipients []int     // indices into the message's recipients
 	Due        time.Time // not before this; zero is now
+	Priority   int       // above 0: before ordinary jobs of its site; below 0: behind them
 }
 
 // Plan holds the jobs that wait and counts those that run. It has no clock, no lock and no goroutine.
@@ -31,9 +32,27 @@ type Plan struct {
 
 type site struct {
 	name    string
-	ready   fifo[Job]
+	ready   [classes]fifo[Job]
+	turn    int // of the classes
 	running int
 	inTurns bool
+}
+
+// classes are the levels of priority that are told apart: above, at and below ordinary.
+const classes = 3
+
+// shares is the order in which the classes of a site get their turns: six turns of ten to the urgent, three to
+// ordinary mail, one to the rest. A class that has nothing passes its turn on, so none starves and none waits for nobody.
+var shares = [...]int{0, 0, 1, 0, 0, 1, 0, 0, 1, 2}
+
+func (j Job) class() int {
+	switch {
+	case j.Priority > 0:
+		return 0
+	case j.Priority == 0:
+		return 1
+	}
+	return 2
 }
 
 // NewPlan makes an empty plan with a cap of jobs that may run at once for one site.
@@ -61,7 +80,7 @@ func (p *Plan) Next(now time.Time) (Job, bool) {
 	}
 	s := p.turns.pop()
 	s.inTurns = false
-	j := s.ready.pop()
+	j := s.pop()
 	s.running++
 	p.running++
 	p.waiting--
@@ -75,7 +94,7 @@ func (p *Plan) Done(j Job) {
 	s.running--
 	p.running--
 	p.queueTurn(s)
-	if s.running == 0 && s.ready.empty() {
+	if s.running == 0 && s.empty() {
 		delete(p.sites, j.Site)
 	}
 }
@@ -97,17 +116,36 @@ func (p *Plan) makeReady(j Job) {
 		s = &site{name: j.Site}
 		p.sites[j.Site] = s
 	}
-	s.ready.push(j)
+	s.ready[j.class()].push(j)
 	p.queueTurn(s)
 }
 
 // queueTurn puts a site at the end of the ring if it has work and a free place.
 func (p *Plan) queueTurn(s *site) {
-	if s.inTurns || s.ready.empty() || s.running >= p.perSite {
+	if s.inTurns || s.empty() || s.running >= p.perSite {
 		return
 	}
 	s.inTurns = true
 	p.turns.push(s)
+}
+
+func (s *site) empty() bool {
+	for i := range s.ready {
+		if !s.ready[i].empty() {
+			return false
+		}
+	}
+	return true
+}
+
+// pop takes the next job; there must be one.
+func (s *site) pop() Job {
+	class := shares[s.turn]
+	s.turn = (s.turn + 1) % len(shares)
+	for i := 0; s.ready[class].empty(); i++ { // the next in order of urgency takes the turn
+		class = i
+	}
+	return s.ready[class].pop()
 }
 
 // dueHeap orders jobs by due time, then by age.

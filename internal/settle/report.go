@@ -15,7 +15,7 @@ import (
 // reports writes the content of every report the verdicts ask for, and returns the ops that put them.
 func (s *Settler) reports(ctx context.Context, m *spool.Message, verdicts []verdict, now time.Time) (
 	reports []*spool.Message, puts []spool.Op, err error) {
-	for _, t := range []tell{tellDelay, tellFailure, tellKept} {
+	for _, t := range []tell{tellDelay, tellSuccess, tellFailure, tellKept} {
 		var about []spool.Recipient
 		for _, v := range verdicts {
 			if v.tell == t {
@@ -53,6 +53,7 @@ func (s *Settler) write(ctx context.Context, m *spool.Message, t tell, about []s
 		defer original.Close()
 	}
 	report = s.envelope(m, t, id, now)
+	report.Asked.UTF8 = m.Asked.UTF8 || !report.Recipients[0].To.IsASCII()
 	var scan mail.Scanner
 	err = s.compose(m, t, report, about, now).Write(io.MultiWriter(content, &scan), &asFarAs{original, err, s.Logger, m.ID})
 	report.Size, report.EightBit = scan.Size(), scan.EightBit()
@@ -66,6 +67,8 @@ func (s *Settler) envelope(m *spool.Message, t tell, id spool.ID, now time.Time)
 	switch t {
 	case tellDelay:
 		report.Kind = spool.DelayNote
+	case tellSuccess:
+		report.Kind = spool.SuccessNote
 	case tellFailure:
 		report.Kind = spool.Bounce
 	case tellKept:
@@ -103,34 +106,49 @@ func abort(puts []spool.Op) {
 // compose fills in what the report says.
 func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about []spool.Recipient, now time.Time) dsn.Report {
 	r := dsn.Report{
-		MessageID: "<" + report.ID.String() + "@" + s.Hostname + ">",
-		Date:      now,
-		From:      s.Hostname,
-		To:        report.Recipients[0].To,
-		QueueID:   m.ID.String(),
-		Arrived:   m.Arrived,
-		Sender:    m.From,
-		EightBit:  m.EightBit,
-		Original:  dsn.FullMessage,
+		MessageID:  "<" + report.ID.String() + "@" + s.Hostname + ">",
+		Date:       now,
+		From:       s.Hostname,
+		To:         report.Recipients[0].To,
+		QueueID:    m.ID.String(),
+		Arrived:    m.Arrived,
+		Sender:     m.From,
+		EightBit:   m.EightBit,
+		EnvelopeID: m.Asked.EnvelopeID,
+		Original:   dsn.FullMessage,
 	}
 	action := dsn.Failed
 	switch t {
+	case tellSuccess:
+		r.Kind = dsn.Success
+		r.Original = dsn.HeaderOnly
 	case tellDelay:
 		r.Kind, action = dsn.Delay, dsn.Delayed
 		r.RetryUntil = m.Arrived.Add(s.GiveUp)
 		r.Original = dsn.HeaderOnly
 	case tellFailure:
 		r.Kind = dsn.Failure
-		if m.Size > s.ReturnSize {
-			r.Original = dsn.HeaderOnly
+		if m.Asked.Return == smtp.ReturnHeaders || m.Asked.Return == smtp.ReturnDefault && m.Size > s.ReturnSize {
+			r.Original = dsn.HeaderOnly // RFC 3461 4.3
 		}
 	case tellKept:
 		r.Kind = dsn.Kept
 	}
 	for _, rcpt := range about {
 		r.Recipients = append(r.Recipients, dsn.Recipient{
-			Final: rcpt.To, Action: action, Reply: rcpt.Reply, Host: rcpt.Host, LastAttempt: now,
+			Final: rcpt.To, Action: actionOf(rcpt, action), Original: rcpt.Original, Reply: rcpt.Reply, Host: rcpt.Host, LastAttempt: now,
 		})
 	}
 	return r
+}
+
+// actionOf tells mail in a mailbox here from mail that left for a host which will not report (RFC 3464 2.3.3).
+func actionOf(r spool.Recipient, action dsn.Action) dsn.Action {
+	switch {
+	case r.State != spool.Delivered:
+		return action
+	case r.Host == "":
+		return dsn.Delivered
+	}
+	return dsn.Relayed
 }

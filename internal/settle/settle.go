@@ -7,9 +7,9 @@
 //
 // What becomes of a recipient is decided in one place, decide:
 //
-//	2yz                              delivered
+//	2yz                              delivered; with a report if NOTIFY=SUCCESS asked for it and no next host took that over
 //	4yz, younger than give-up        waiting for the next attempt (once: a note of delay)
-//	4yz at give-up age, 5yz          bounced, with a report to the reverse-path
+//	4yz at give-up age, 5yz          bounced, with a report to the reverse-path (dropped, if NOTIFY wants none)
 //	... with a null reverse-path     bounced, with the mail itself kept for the postmaster
 //	... that was for the postmaster  held: there is nobody left to tell
 package settle
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/smtp"
 )
 
 // Options of a Settler. All fields but Logger are needed.
@@ -63,6 +64,7 @@ type tell uint8
 const (
 	tellNothing tell = iota
 	tellDelay        // a note of delay
+	tellSuccess      // a report of success, where it was asked for
 	tellFailure      // a bounce to the reverse-path
 	tellKept         // nobody to bounce to: keep the mail for the postmaster
 )
@@ -112,10 +114,13 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 		r.State = spool.Held
 	case o.Reply.Positive():
 		r.State, r.Reason = spool.Delivered, spool.ReasonNew
+		if r.Notify&smtp.NotifySuccess != 0 && !o.Passed && !m.From.IsNull() {
+			v.tell = tellSuccess
+		}
 	case o.Reply.Permanent():
 		s.fail(m, &r, &v)
 	default:
-		next, giveUp := s.Next(r.Attempts, m.Arrived, now)
+		next, giveUp := s.next(m, r.Attempts, now)
 		if giveUp {
 			s.fail(m, &r, &v)
 			break
@@ -123,16 +128,38 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 		r.Next = next
 		if s.late(m, r, now) {
 			r.Warned = true
-			v.tell = tellDelay
+			if wants(r, smtp.NotifyDelay) {
+				v.tell = tellDelay
+			}
 		}
 	}
 	v.recipient = r
 	return v
 }
 
+// next says when a recipient is tried again. A time by which the message must be delivered or returned ends its tries
+// (RFC 2852 4.1.4): the last one is made then.
+func (s *Settler) next(m *spool.Message, attempts int, now time.Time) (next time.Time, giveUp bool) {
+	next, giveUp = s.Next(attempts, m.Started(), now)
+	if by := m.Asked.By; !by.IsZero() && m.Asked.ByReturn {
+		giveUp = giveUp || !now.Before(by)
+		if next.After(by) {
+			next = by
+		}
+	}
+	return next, giveUp
+}
+
+// wants tells whether the sender wants to hear of something (RFC 3461 4.1). One who did not say hears of failure and delay.
+func wants(r spool.Recipient, of smtp.Notify) bool {
+	return r.Notify == smtp.NotifyDefault || r.Notify&of != 0
+}
+
 // fail ends a recipient. RFC 5321 6.1 and 4.5.5: nothing is ever sent because of mail with a null reverse-path.
 func (s *Settler) fail(m *spool.Message, r *spool.Recipient, v *verdict) {
 	switch {
+	case !m.From.IsNull() && !wants(*r, smtp.NotifyFailure):
+		r.State = spool.Dropped
 	case !m.From.IsNull():
 		r.State, v.tell = spool.Bounced, tellFailure
 	case m.Kind != spool.Postmaster:
@@ -143,7 +170,9 @@ func (s *Settler) fail(m *spool.Message, r *spool.Recipient, v *verdict) {
 }
 
 func (s *Settler) late(m *spool.Message, r spool.Recipient, now time.Time) bool {
-	return s.WarnAfter > 0 && !r.Warned && !m.From.IsNull() && now.Sub(m.Arrived) >= s.WarnAfter
+	passed := !m.Asked.By.IsZero() && !now.Before(m.Asked.By) // RFC 2852 4.1.4: mode N
+	old := s.WarnAfter > 0 && now.Sub(m.Started()) >= s.WarnAfter
+	return !r.Warned && !m.From.IsNull() && (old || passed)
 }
 
 // log writes the one line of a recipient's attempt.

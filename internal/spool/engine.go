@@ -72,10 +72,11 @@ func (Update) op() {}
 
 // Pending is a recipient that is not done, as the index knows it.
 type Pending struct {
-	ID    ID
-	N     int // index into Message.Recipients
-	To    smtp.Path
-	Next  time.Time
-	Held  bool
-	Fresh bool // never tried
+	ID       ID
+	N        int // index into Message.Recipients
+	To       smtp.Path
+	Next     time.Time
+	Priority smtp.Priority
+	Held     bool
+	Fresh    bool // never tried
 }

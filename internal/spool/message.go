@@ -10,13 +10,14 @@ import (
 type Kind uint8
 
 const (
-	Mail       Kind = iota // it came from a client
-	Bounce                 // a report of failure to the reverse-path
-	DelayNote              // a report of delay to the reverse-path
-	Postmaster             // mail that could not be returned, kept for the postmaster
+	Mail        Kind = iota // it came from a client
+	Bounce                  // a report of failure to the reverse-path
+	DelayNote               // a report of delay to the reverse-path
+	Postmaster              // mail that could not be returned, kept for the postmaster
+	SuccessNote             // a report of success to the reverse-path
 )
 
-var kindNames = [...]string{"mail", "bounce", "delay", "postmaster"}
+var kindNames = [...]string{"mail", "bounce", "delay", "postmaster", "success"}
 
 func (k Kind) String() string { return name(kindNames[:], k) }
 
@@ -25,13 +26,34 @@ func (k Kind) String() string { return name(kindNames[:], k) }
 type Message struct {
 	ID         ID
 	Kind       Kind
-	From       smtp.Path   // reverse-path
-	Arrived    time.Time   // when it was accepted; delays count from here
-	Size       int64       // octets of the content
-	EightBit   bool        // the content has octets above 127
-	Client     string      // who handed it in, for people: "[192.0.2.1]:3456 (mail.example.org)"
-	Cause      ID          // the message a report is about; zero for Mail
+	From       smtp.Path // reverse-path
+	Arrived    time.Time // when it was accepted; delays count from here
+	Size       int64     // octets of the content
+	EightBit   bool      // the content has octets above 127
+	Client     string    // who handed it in, for people: "[192.0.2.1]:3456 (mail.example.org)"
+	Cause      ID        // the message a report is about; zero for Mail
+	Asked      Asked
 	Recipients []Recipient // in the order of RCPT; an index into it names the recipient for good
+}
+
+// Asked is what the client asked for with the parameters of MAIL. The zero value asks for nothing.
+type Asked struct {
+	UTF8       bool        // SMTPUTF8 (RFC 6531): addresses or header have UTF-8
+	Binary     bool        // BODY=BINARYMIME (RFC 3030): the content is not made of lines
+	Return     smtp.Return // RET (RFC 3461): how much of the message a report of failure returns
+	EnvelopeID string      // ENVID (RFC 3461): to be named in reports
+	RequireTLS bool        // REQUIRETLS (RFC 8689): no hop without verified TLS
+	Held       time.Time   // HOLDFOR, HOLDUNTIL (RFC 4865): not to be sent before; zero: at once
+	By         time.Time   // BY (RFC 2852): to be delivered by then; zero: no such time
+	ByReturn   bool        // when By has passed the message is returned, else only a note of delay is sent
+}
+
+// Started is when delivery could begin: the age at which a message is given up counts from here (RFC 4865 5).
+func (m *Message) Started() time.Time {
+	if m.Asked.Held.After(m.Arrived) {
+		return m.Asked.Held
+	}
+	return m.Arrived
 }
 
 // State is where a recipient stands. "In flight" is no state of the store: whoever owns the schedule knows what it has
@@ -78,11 +100,14 @@ type Recipient struct {
 	To       smtp.Path
 	State    State
 	Reason   Reason
-	Attempts int        // finished ones
-	Next     time.Time  // when Waiting: not before this
-	Warned   bool       // a note of delay was sent
-	Host     string     // who gave Reply: a host with its address, or "" for this server
-	Reply    smtp.Reply // the last one, verbatim
+	Attempts int                    // finished ones
+	Next     time.Time              // when Waiting: not before this
+	Warned   bool                   // a note of delay was sent
+	Notify   smtp.Notify            // NOTIFY (RFC 3461): when the sender wants a report
+	Original smtp.OriginalRecipient // ORCPT (RFC 3461): whom the sender had in mind
+	Priority smtp.Priority          // MT-PRIORITY (RFC 6710) of the message; it stands here so that the index has it
+	Host     string                 // who gave Reply: a host with its address, or "" for this server
+	Reply    smtp.Reply             // the last one, verbatim
 }
 
 func name[T ~uint8](names []string, v T) string {

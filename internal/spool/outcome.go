@@ -10,4 +10,5 @@ type Outcome struct {
 	Host   string     // who said it: "mx.example.org [192.0.2.1]:25"; "" for this server
 	Reason Reason     // for 4yz: why it will wait
 	Hold   bool       // not to be tried again before an operator has looked
+	Passed bool       // 2yz: the host offers DSN and was told what the sender wants to hear (RFC 3461 5.2.1)
 }

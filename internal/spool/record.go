@@ -18,16 +18,21 @@ const recordVersion = 1
 const (
 	flagEightBit = 1 << iota
 	flagCause
+	flagAsked
+	flagByReturn
 )
 
 const (
 	flagWarned = 1 << iota
 	flagClose
+	flagReports
+	flagPriority
 )
 
 const (
 	flagHeld = 1 << iota
 	flagFresh
+	flagPendingPriority
 )
 
 // CheckMessage tells whether m can be stored and read back: it has an id, at least one recipient, a size that is not
@@ -77,6 +82,12 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	if !m.Cause.IsZero() {
 		flags |= flagCause
 	}
+	if m.Asked != (Asked{}) {
+		flags |= flagAsked
+	}
+	if m.Asked.ByReturn {
+		flags |= flagByReturn
+	}
 	dst = append(dst, recordVersion, byte(m.Kind), flags)
 	dst = append(dst, m.ID[:]...)
 	if flags&flagCause != 0 {
@@ -86,7 +97,44 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	dst = appendTime(dst, m.Arrived)
 	dst = appendString(dst, m.From.String())
 	dst = appendString(dst, m.Client)
+	if flags&flagAsked != 0 {
+		dst = appendAsked(dst, &m.Asked)
+	}
 	return binary.AppendUvarint(dst, uint64(len(m.Recipients)))
+}
+
+// Bits of what was asked for.
+const (
+	askedUTF8 = 1 << iota
+	askedBinary
+	askedRequireTLS
+)
+
+func appendAsked(dst []byte, a *Asked) []byte {
+	var flags byte
+	for _, f := range []struct {
+		set bool
+		bit byte
+	}{{a.UTF8, askedUTF8}, {a.Binary, askedBinary}, {a.RequireTLS, askedRequireTLS}} {
+		if f.set {
+			flags |= f.bit
+		}
+	}
+	dst = append(dst, flags)
+	dst = appendTime(dst, a.Held)
+	dst = appendTime(dst, a.By)
+	dst = appendString(dst, string(a.Return))
+	return appendString(dst, a.EnvelopeID)
+}
+
+func (d *decoder) asked() (a Asked) {
+	flags := d.octet()
+	a.UTF8, a.Binary, a.RequireTLS = flags&askedUTF8 != 0, flags&askedBinary != 0, flags&askedRequireTLS != 0
+	a.Held = d.time()
+	a.By = d.time()
+	a.Return = smtp.Return(d.string())
+	a.EnvelopeID = d.string()
+	return a
 }
 
 // DecodeMessage reads what AppendMessage wrote. The message comes without its recipients; their number is returned beside
@@ -104,6 +152,10 @@ func DecodeMessage(b []byte) (m *Message, recipients int, err error) {
 	m.Arrived = d.time()
 	m.From = d.path()
 	m.Client = d.string()
+	if flags&flagAsked != 0 {
+		m.Asked = d.asked()
+	}
+	m.Asked.ByReturn = flags&flagByReturn != 0
 	n := d.uvarint()
 	if m.Size < 0 || n == 0 || n > math.MaxInt32 {
 		d.fail("size or number of recipients out of range")
@@ -124,7 +176,21 @@ func AppendRecipient(dst []byte, r *Recipient) []byte {
 	if r.Reply.Close {
 		flags |= flagClose
 	}
+	if r.Notify != 0 || r.Original != (smtp.OriginalRecipient{}) {
+		flags |= flagReports
+	}
+	if r.Priority != 0 {
+		flags |= flagPriority
+	}
 	dst = append(dst, recordVersion, byte(r.State), byte(r.Reason), flags)
+	if r.Priority != 0 {
+		dst = append(dst, byte(r.Priority))
+	}
+	if flags&flagReports != 0 {
+		dst = append(dst, byte(r.Notify))
+		dst = appendString(dst, r.Original.Type)
+		dst = appendString(dst, r.Original.Address)
+	}
 	dst = appendString(dst, r.To.String())
 	dst = binary.AppendVarint(dst, int64(r.Attempts))
 	dst = appendTime(dst, r.Next)
@@ -147,6 +213,14 @@ func DecodeRecipient(b []byte) (Recipient, error) {
 	flags := d.octet()
 	r.Warned = flags&flagWarned != 0
 	r.Reply.Close = flags&flagClose != 0
+	if flags&flagPriority != 0 {
+		r.Priority = smtp.Priority(d.octet())
+	}
+	if flags&flagReports != 0 {
+		r.Notify = smtp.Notify(d.octet())
+		r.Original.Type = d.string()
+		r.Original.Address = d.string()
+	}
 	r.To = d.path()
 	r.Attempts = d.int()
 	r.Next = d.time()
@@ -172,7 +246,7 @@ func DecodeRecipient(b []byte) (Recipient, error) {
 	return r, nil
 }
 
-// AppendPending appends the record of an index entry to dst: To, Next, Held and Fresh. ID and N name the entry and belong
+// AppendPending appends the record of an index entry to dst: To, Next, Priority, Held and Fresh. ID and N name the entry and belong
 // into its key. The time is kept to the millisecond.
 func AppendPending(dst []byte, p *Pending) []byte {
 	var flags byte
@@ -182,7 +256,13 @@ func AppendPending(dst []byte, p *Pending) []byte {
 	if p.Fresh {
 		flags |= flagFresh
 	}
+	if p.Priority != 0 {
+		flags |= flagPendingPriority
+	}
 	dst = append(dst, recordVersion, flags)
+	if p.Priority != 0 {
+		dst = append(dst, byte(p.Priority))
+	}
 	dst = appendTime(dst, p.Next)
 	return appendString(dst, p.To.String())
 }
@@ -192,6 +272,9 @@ func DecodePending(b []byte) (Pending, error) {
 	d := newDecoder("index entry", b)
 	flags := d.octet()
 	p := Pending{Held: flags&flagHeld != 0, Fresh: flags&flagFresh != 0}
+	if flags&flagPendingPriority != 0 {
+		p.Priority = smtp.Priority(d.octet())
+	}
 	p.Next = d.time()
 	p.To = d.path()
 	if err := d.end(); err != nil {
@@ -202,7 +285,7 @@ func DecodePending(b []byte) (Pending, error) {
 
 // PendingOf gives the index entry of recipient n of a message.
 func PendingOf(id ID, n int, r *Recipient) Pending {
-	return Pending{ID: id, N: n, To: r.To, Next: r.Next, Held: r.State == Held, Fresh: r.Attempts == 0}
+	return Pending{ID: id, N: n, To: r.To, Next: r.Next, Priority: r.Priority, Held: r.State == Held, Fresh: r.Attempts == 0}
 }
 
 func appendString(dst []byte, s string) []byte {

@@ -29,6 +29,9 @@ func sampleMessages(t testing.TB) []*Message {
 		{ID: id, Kind: Mail, From: path(t, "<a@example.org>"), Arrived: at, Size: 1 << 40, EightBit: true,
 			Client: "[192.0.2.1]:3456 (mail.example.org)", Recipients: make([]Recipient, 1000)},
 		{ID: id, Kind: Bounce, Cause: ID{1, 2, 3}, Arrived: time.UnixMilli(-5).UTC(), Client: "\xff\x00", Recipients: one},
+		{ID: id, Arrived: at, Recipients: one, Asked: Asked{UTF8: true, Binary: true, Return: smtp.ReturnHeaders,
+			EnvelopeID: "a b=c", RequireTLS: true, Held: at.Add(time.Hour), By: at.Add(2 * time.Hour), ByReturn: true}},
+		{ID: id, Arrived: at, Recipients: one, From: path(t, "<é@例子.example>"), Asked: Asked{By: at}},
 		{ID: id, Kind: Postmaster, From: path(t, `<"a b\"c"@[IPv6:2001:db8::1]>`), Recipients: one},
 	}
 }
@@ -41,6 +44,8 @@ func sampleRecipients(t testing.TB) []Recipient {
 			Host: "mx.example.org [192.0.2.7]:25",
 			Reply: smtp.Reply{Code: 450, Enhanced: smtp.EnhancedCode{4, 2, 1},
 				Lines: []string{"mailbox busy", "", "try later \xe9"}}},
+		{To: path(t, "<c@example.org>"), Priority: -9, Notify: smtp.NotifyNever,
+			Original: smtp.OriginalRecipient{Type: "rfc822", Address: "C+x@example.org"}},
 		{To: path(t, "<b@[192.0.2.9]>"), State: Dropped, Reason: ReasonUnreadable, Attempts: -1,
 			Reply: smtp.Reply{Code: 550, Lines: []string{strings.Repeat("x", 5000)}, Close: true}},
 	}

@@ -170,7 +170,8 @@ func testGroup(t *testing.T, s Store) {
 	must(t, w.check(ctx, e, all))
 
 	// A message put and changed in one group, and one changed twice in one.
-	first, second := update(twice.m.ID, 0, later(twice.m.Recipients[0], time.Minute)), update(twice.m.ID, 1, later(twice.m.Recipients[1], time.Hour))
+	first := update(twice.m.ID, 0, later(twice.m.Recipients[0], time.Minute))
+	second := update(twice.m.ID, 1, later(twice.m.Recipients[1], time.Hour))
 	must(t, put(ctx, e, twice, first))
 	w.apply([]*entry{twice}, first)
 	must(t, w.check(ctx, e, all))
@@ -284,7 +285,7 @@ func testPending(t *testing.T, s Store) {
 	ctx := t.Context()
 	ids := spool.NewIDs(1)
 	e := open(t, s)
-	due := []time.Time{epoch.Add(time.Hour), {}, epoch, epoch.Add(-100 * 365 * 24 * time.Hour), epoch.Add(time.Millisecond), epoch}
+	due := []time.Time{epoch.Add(time.Hour), {}, epoch, epoch.AddDate(-100, 0, 0), epoch.Add(time.Millisecond), epoch}
 	var want []spool.Pending
 	for i, at := range due {
 		x := newEntry(ids, 0, "a@example.org", "b@example.org")

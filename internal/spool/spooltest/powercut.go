@@ -15,9 +15,10 @@ import (
 	"github.com/holub-mail/holub/smtp"
 )
 
-// RunPowerCut runs a workload on a new disk and cuts the power before every change that the engine makes to it: with all
-// that was not synced lost, with all of it kept, and at some changes with a random part of it kept. Each disk that is left must open again and show
-// every commit that had returned, whole; a commit under way, whole or not at all; and nothing else.
+// RunPowerCut runs a workload on a new disk and cuts the power before every change that the engine makes to it: with
+// all that was not synced lost, with all of it kept, and at some changes with a random part of it kept. Each disk that
+// is left must open again and show every commit that had returned, whole; a commit under way, whole or not at all; and
+// nothing else.
 func RunPowerCut(t *testing.T, disk func(t *testing.T) Disk) {
 	t.Run("one after the other", func(t *testing.T) { cutSequence(t, disk(t)) })
 	t.Run("side by side", func(t *testing.T) { cutConcurrent(t, disk(t)) })
@@ -163,7 +164,8 @@ func workload() (steps []step, ids []spool.ID) {
 	steps = []step{
 		{puts: []*entry{small}},
 		{puts: []*entry{large}},
-		{updates: []spool.Update{end(large, 0, spool.Delivered), update(large.m.ID, 1, later(large.m.Recipients[1], time.Minute))}},
+		{updates: []spool.Update{
+			end(large, 0, spool.Delivered), update(large.m.ID, 1, later(large.m.Recipients[1], time.Minute))}},
 		{loose: entryOf(150_000, "a@example.org"), abort: true},
 		{puts: []*entry{bounceOf(small)}, updates: []spool.Update{end(small, 0, spool.Bounced)}},
 		{loose: entryOf(180_000, "a@example.org")},
@@ -270,7 +272,8 @@ type shared struct {
 
 func newShared(ids *spool.IDs, size int) *shared {
 	x := newEntry(ids, size, "a@example.org", "b@example.org", "c@example.org")
-	return &shared{entry: x, begun: make([]atomic.Bool, len(x.m.Recipients)), ended: make([]atomic.Bool, len(x.m.Recipients))}
+	n := len(x.m.Recipients)
+	return &shared{entry: x, begun: make([]atomic.Bool, n), ended: make([]atomic.Bool, n)}
 }
 
 // live puts the message and ends its recipients side by side, the first after one failed attempt.
