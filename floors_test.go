@@ -69,7 +69,10 @@ var neighbours = map[[2]string]string{
 var stages = []string{"internal/intake", "internal/route", "internal/queue", "internal/deliver", "internal/settle"}
 
 // helpers are packages for tests; only tests and other helpers import them.
-var helpers = []string{"internal/peers", "internal/peers/fetch", "internal/dnstest", "internal/spool/spooltest"}
+var helpers = []string{
+	"internal/peers", "internal/peers/fetch", "internal/dnstest", "internal/spool/spooltest",
+	"transport/transporttest", // the kit of tests of a connection and of a listener; it imports "testing"
+}
 
 // public packages may be imported by anyone: they import the standard library and each other, and no more.
 var public = []string{
