@@ -42,6 +42,7 @@ var floors = map[string]int{
 	"mailauth":             3,
 	"mailauth/...":         3,
 	"dsn":                  3,
+	"smtptest":             3,
 
 	"smtp/receiver":  2,
 	"smtp/sender":    2,
@@ -77,7 +78,7 @@ var helpers = []string{
 // public packages may be imported by anyone: they import the standard library and each other, and no more.
 var public = []string{
 	"smtp", "smtp/receiver", "smtp/sender", "transport", "mail", "dsn", "mailauth", "milter", "tlspolicy", "sasl",
-	"dns", "event",
+	"dns", "event", "smtptest",
 }
 
 // inside are the modules that a public package may use as long as none of their types shows in its API.
