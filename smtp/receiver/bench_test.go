@@ -1,6 +1,7 @@
 package receiver_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -23,6 +24,40 @@ func BenchmarkMessage(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	srv.ServeConn(conn)
+}
+
+// BenchmarkChunk is the same message in one chunk.
+func BenchmarkChunk(b *testing.B) {
+	message := "MAIL FROM:<alice@example.org> SIZE=4096\r\nRCPT TO:<bob@example.net>\r\nBDAT 4096 LAST\r\n" +
+		strings.Repeat("a line of the content, with 64 octets in all, its CRLF included\r\n", 63)
+	message += strings.Repeat("x", 4096-(len(message)-strings.Index(message, "a line")))
+	hello := strings.NewReader("EHLO client.example\r\n")
+	conn := &scriptConn{in: io.MultiReader(hello, &again{text: message, times: b.N})}
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+	b.SetBytes(int64(len(message)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	srv.ServeConn(conn)
+}
+
+// TestNoAllocationPerLine: a message of a hundred times the lines costs no more allocations.
+func TestNoAllocationPerLine(t *testing.T) {
+	cost := func(lines int) float64 {
+		body := strings.Repeat("a line of the content\r\n", lines)
+		data := toChunks + "DATA\r\n" + body + ".\r\n" +
+			strings.TrimPrefix(toChunks, "EHLO client.example\r\n") + fmt.Sprintf("BDAT %d LAST\r\n", len(body)) + body
+		srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+		return testing.AllocsPerRun(20, func() {
+			conn := &scriptConn{in: strings.NewReader(data)}
+			srv.ServeConn(conn)
+			if conn.written < 200 {
+				t.Fatalf("the server wrote %d octets only", conn.written)
+			}
+		})
+	}
+	if few, many := cost(100), cost(10_000); many > few+10 {
+		t.Errorf("%.0f allocations for 100 lines, %.0f for 10000", few, many)
+	}
 }
 
 // BenchmarkSession is a whole session without a message.
@@ -87,7 +122,7 @@ func inUse() int64 {
 // TestIdleSession keeps the law that an idle session holds no buffers, for with them it costs more than the limit.
 func TestIdleSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const limit = 16 << 10
+		const limit = 16 << 10 // 12 KiB over TCP: TestIdleTCPSession
 		n := idleMemory(t, 200)
 		t.Logf("%.0f octets for each idle session, its stack and a net.Pipe included", n)
 		if n > limit {

@@ -3,11 +3,13 @@ package receiver_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +31,7 @@ type dialogue struct {
 	down     bool // the server was shut down
 	steps    []step
 	kept     string // what the Handler must have kept
+	handler  string // which of the tests' Handlers; "" is the recorder
 }
 
 // step is one act: the client's octets, the server's answer, or an event.
@@ -103,6 +106,12 @@ func (d *dialogue) option(text string) error {
 		d.server.MaxErrors = n
 	case "connect":
 		_, err = d.greeting.AddLine([]byte(value))
+	case "offer", "with":
+		err = d.options(value)
+	case "xclient":
+		d.server.XClient, err = []netip.Prefix{netip.MustParsePrefix(value)}, nil
+	case "handler":
+		d.handler, err = value, nil
 	case "server":
 		d.full, d.down = value == "full", value == "down"
 		err = nil
@@ -110,6 +119,47 @@ func (d *dialogue) option(text string) error {
 		err = nil
 	}
 	return err
+}
+
+// options switches on what the words name.
+func (d *dialogue) options(words string) error {
+	offer := &d.server.Offer
+	for word := range strings.FieldsSeq(words) {
+		switch word {
+		case "SMTPUTF8":
+			offer.UTF8 = true
+		case "BINARYMIME":
+			offer.BinaryMIME = true
+		case "DSN":
+			offer.DSN = true
+		case "REQUIRETLS":
+			offer.RequireTLS = true
+		case "DELIVERBY":
+			offer.DeliverBy, offer.MinDeliverBy = true, time.Minute
+		case "FUTURERELEASE":
+			offer.FutureRelease, offer.MaxHold = true, time.Hour
+			offer.MaxHoldUntil = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+		case "MT-PRIORITY":
+			offer.Priority = true
+		case "LIMITS":
+			offer.Limits = &smtp.Limits{Mails: 2, RcptDomains: 2}
+		case "lmtp":
+			d.server.LMTP = true
+		case "seven-bit":
+			d.server.SevenBit = true
+		case "lenient-space":
+			d.server.LenientSpace = true
+		case "auth":
+			d.server.Auth = clerk{}
+		case "auth-without-tls":
+			d.server.AuthWithoutTLS = true
+		case "tls-unready":
+			d.server.TLS = &tls.Config{}
+		default:
+			return fmt.Errorf("no option %q", word)
+		}
+	}
+	return nil
 }
 
 // last gives the step to which a line of the kind belongs: the last where it is of the same kind, else a new one.
@@ -258,7 +308,7 @@ func wait(t *testing.T, duration string) {
 // serve starts the dialogue's server on one end of a pipe and gives the other.
 func (d *dialogue) serve(t *testing.T) (*recorder, net.Conn) {
 	h := &recorder{greeting: d.greeting}
-	d.server.Handler = h
+	d.server.Handler = d.wrap(h)
 	if d.full {
 		d.server.MaxSessions = 1
 		near, far := net.Pipe()
@@ -271,8 +321,24 @@ func (d *dialogue) serve(t *testing.T) (*recorder, net.Conn) {
 		d.server.Shutdown(context.Background())
 	}
 	near, far := net.Pipe()
-	go d.server.ServeConn(far)
+	go d.server.ServeConn(localConn{far})
 	return h, near
+}
+
+// localConn is a connection from this machine.
+type localConn struct{ net.Conn }
+
+func (localConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1025} }
+
+// wrap gives the Handler that a dialogue asks for.
+func (d *dialogue) wrap(h *recorder) receiver.Handler {
+	switch d.handler {
+	case "directory":
+		return directory{h}
+	case "each":
+		return eachRecorder{h}
+	}
+	return h
 }
 
 // judge compares what the Handler kept, after the session.
@@ -361,7 +427,7 @@ func runOverTCP(t *testing.T, file string) {
 		return
 	}
 	h := &recorder{greeting: d.greeting}
-	d.server.Handler = h
+	d.server.Handler = d.wrap(h)
 	conn, done := overTCP(t, &d.server)
 	for _, s := range d.steps {
 		switch {

@@ -11,6 +11,11 @@
 //	srv.Shutdown(ctx)
 //
 // What every Handler can rely on: Mail, Rcpt and Data come in this order; Data is called once a transaction and only with
-// an accepted recipient; the content it reads ends with io.EOF only if the client ended it with <CRLF>.<CRLF>, in strict
-// line ends and within the size limit. Any other error from the content means that the mail must not be kept.
+// an accepted recipient; the content it reads ends with io.EOF only if the client ended it with <CRLF>.<CRLF> or with the
+// last chunk of BDAT, in strict line ends (unless it is BINARYMIME) and within the size limit. Any other error from the
+// content means that the mail must not be kept.
+//
+// Extensions that change what a Handler has to do are off until Server.Offer, Server.TLS, Server.Auth or one of the
+// optional interfaces (Verifier, Expander, Turner, EachDataHandler) switches them on. Parameters of extensions that are
+// off are refused before the Handler sees them.
 package receiver

@@ -12,6 +12,9 @@ import (
 	"github.com/holub-mail/holub/smtp/receiver"
 )
 
+// toChunks is where a message may begin with BDAT.
+const toChunks = "EHLO client.example\r\nMAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\n"
+
 // FuzzSession: whatever a client sends, the server answers in well-formed replies, ends with the client, and says the
 // same when the octets come one by one.
 func FuzzSession(f *testing.F) {
@@ -19,6 +22,10 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte(toContent + "a\n.\nQUIT\r\n.\r\nNOOP\r\n"))
 	f.Add([]byte("EHLO [192.0.2.1]\r\nMAIL FROM:<\"a b\"@[IPv6:::1]> SIZE=1 BODY=7BIT\r\n" +
 		"RCPT TO:<@a:b@c> X=1\r\nHELP\r\n"))
+	f.Add([]byte(toChunks + "BDAT 3\r\na\r\nNOOP\r\nBDAT 2\r\n.\rBDAT 3 LAST\r\n\n\r\nQUIT\r\n"))
+	f.Add([]byte(toChunks + "BDAT 6\r\nQUIT\r\nRSET\r\nBDAT 9999 LAST\r\n" + toChunks + "BDAT 0 LAST\r\n"))
+	f.Add([]byte("EHLO a\r\nMAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<a@b>\r\nDATA\r\nBDAT 4 LAST\r\na\nb\r"))
+	f.Add([]byte("EHLO a\r\nAUTH PLAIN\r\n*\r\nAUTH X-PROOF\r\nYWxpY2U=\r\n\r\n"))
 	f.Add([]byte("\x00\r\n\n\r\r\n.\r\n"))
 	files, err := filepath.Glob("testdata/dialogues/*.txt")
 	if err != nil {
@@ -62,7 +69,8 @@ const maxFuzzSize = 10_000
 func session(in io.Reader) (out, kept string) {
 	h := &recorder{}
 	conn := &scriptConn{in: in, keep: true}
-	(&receiver.Server{Hostname: "mx.example.org", Handler: h, MaxSize: maxFuzzSize, MaxRecipients: 5}).ServeConn(conn)
+	(&receiver.Server{Hostname: "mx.example.org", Handler: h, MaxSize: maxFuzzSize, MaxRecipients: 5,
+		Offer: smtp.Extensions{UTF8: true, BinaryMIME: true, DSN: true}, Auth: clerk{}, AuthWithoutTLS: true}).ServeConn(conn)
 	return conn.out.String(), h.kept()
 }
 

@@ -49,6 +49,10 @@ func TestEndless(t *testing.T) {
 		{"content", toContent, lines, -1},
 		{"content over the limit", toContent, lines, 1 << 20},
 		{"refused content", toContent + "\n", lines, -1},
+		{"chunk", toChunks + "BDAT 99999999999\r\n", lines, -1},
+		{"refused chunk", toChunks + "BDAT 99999999999\r\n\n", lines, -1},
+		{"early chunk", "BDAT 99999999999\r\n", lines, -1},
+		{"chunk over the limit", toChunks + "BDAT 99999999999\r\n", lines, 1 << 20},
 		{"dots", toContent, strings.Repeat("\r\n..", 16<<10), -1},
 		{"CRs", toContent, strings.Repeat("\r", 64<<10), -1},
 	} {
@@ -230,4 +234,32 @@ type addressee struct {
 func (a addressee) Connect(_ context.Context, s *receiver.Session) smtp.Reply {
 	a.seen <- fmt.Sprintf("%v to %v", s.RemoteAddr(), s.LocalAddr())
 	return smtp.Reply{}
+}
+
+// hoarder keeps what it is given of paths.
+type hoarder struct {
+	discard
+	kept []smtp.Path
+}
+
+func (h *hoarder) Rcpt(_ context.Context, _ *receiver.Session, r smtp.Rcpt) smtp.Reply {
+	h.kept = append(h.kept, r.To)
+	return smtp.Reply{}
+}
+
+// TestPathsOfLongLines: a path that is kept does not keep the line it came in, be it filled with space or with a route.
+func TestPathsOfLongLines(t *testing.T) {
+	const count = 2000
+	line := "RCPT TO:<@" + strings.Repeat("route.example,@", 200) + "r.example:bob@example.net>" +
+		strings.Repeat(" ", 900) + "\r\n"
+	h := &hoarder{}
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: h, MaxRecipients: -1}
+	before := inUse()
+	srv.ServeConn(&scriptConn{in: io.MultiReader(strings.NewReader("EHLO client.example\r\nMAIL FROM:<a@b>\r\n"),
+		&again{text: line, times: count})})
+	held := inUse() - before
+	if len(h.kept) != count || held > count*512 {
+		t.Errorf("%d paths hold %d octets", len(h.kept), held)
+	}
+	runtime.KeepAlive(h)
 }

@@ -2,9 +2,11 @@ package receiver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -37,12 +39,25 @@ type Server struct {
 	IdleTimeout    time.Duration // for one command, or without an octet of content; default 5 minutes (4.5.3.2.7)
 	MessageTimeout time.Duration // for the whole content of one message; default 1 hour
 
+	// Offer names extensions whose meaning the Handler honours: UTF8, BinaryMIME, DSN, RequireTLS (offered over TLS only),
+	// DeliverBy, FutureRelease, Priority, Limits (Mails and RcptDomains; Rcpts is MaxRecipients) and Other lines. What the
+	// server does itself, and what optional interfaces of the Handler do, is offered without it.
+	Offer smtp.Extensions
+
+	TLS            *tls.Config    // for STARTTLS; nil: not offered. Connections that are TLS already need none here
+	Auth           Authenticator  // for AUTH; nil: not offered
+	AuthWithoutTLS bool           // offers mechanisms that show a password or token on connections without TLS, too
+	LMTP           bool           // speaks LMTP (RFC 2033) instead of SMTP
+	XClient        []netip.Prefix // clients that may speak for another with XCLIENT; nobody else sees it offered
+	SevenBit       bool           // the channel carries 7 bits: no 8BITMIME, BINARYMIME, SMTPUTF8, no octet above 127
+	LenientSpace   bool           // takes "MAIL FROM: <a@b>" and "RCPT TO: <a@b>"
+
 	Logger *slog.Logger // gets each refusal (info) and the course of sessions (debug); default: none
 
 	mu        sync.Mutex
 	commands  []command
 	closing   bool
-	listeners map[net.Listener]struct{}
+	listeners map[*net.Listener]struct{} // by address: a listener need not be comparable
 	sessions  map[*Session]struct{}
 	ended     chan struct{} // closed when the last session has ended after Shutdown
 	base      context.Context
@@ -56,10 +71,10 @@ func (srv *Server) Serve(l net.Listener) error { return srv.ServeWith(l, srv.Han
 // server's limits and its Shutdown.
 func (srv *Server) ServeWith(l net.Listener, h Handler) error {
 	defer l.Close()
-	if !srv.addListener(l) {
+	if !srv.addListener(&l) {
 		return ErrServerClosed
 	}
-	defer srv.removeListener(l)
+	defer srv.removeListener(&l)
 	pause := time.Duration(0)
 	for {
 		conn, err := l.Accept()
@@ -84,16 +99,24 @@ func (srv *Server) ServeWith(l net.Listener, h Handler) error {
 func (srv *Server) ServeConn(conn net.Conn) { srv.serveConn(conn, srv.Handler) }
 
 func (srv *Server) serveConn(conn net.Conn, h Handler) {
+	s := srv.admit(conn, h)
+	if s == nil {
+		return
+	}
+	defer srv.endSession(s)
+	defer s.wire.close()
+	s.serve()
+}
+
+// admit begins a session, or turns the client away and gives nil.
+func (srv *Server) admit(conn net.Conn, h Handler) *Session {
 	s, refusal := srv.newSession(conn, h)
 	if s == nil {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(time.Second))
 		conn.Write(refusal.Append(nil))
-		return
 	}
-	defer srv.endSession(s)
-	defer conn.Close()
-	s.serve()
+	return s
 }
 
 // Shutdown ends the server gently: it closes the listeners, answers 421 to sessions outside a transaction (4.2.4.2, 3.8)
@@ -108,7 +131,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	for l := range srv.listeners {
-		l.Close()
+		(*l).Close()
 	}
 	for s := range srv.sessions {
 		s.wire.interrupt()
@@ -124,7 +147,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.cancel()
 	srv.mu.Lock()
 	for s := range srv.sessions {
-		s.wire.conn.Close()
+		s.wire.close()
 	}
 	srv.mu.Unlock()
 	<-srv.ended
@@ -148,7 +171,7 @@ func (srv *Server) newSession(conn net.Conn, h Handler) (*Session, smtp.Reply) {
 	case srv.MaxSessions >= 0 && len(srv.sessions) >= orDefault(srv.MaxSessions, DefaultMaxSessions):
 		return nil, smtp.Replyf(421, smtp.EnhancedCode{}, "%s has too many sessions, try again later", srv.hostname())
 	}
-	s := &Session{server: srv, handler: h, wire: wire{conn: conn}}
+	s := &Session{server: srv, handler: h, wire: wire{conn: conn, limit: maxLine}}
 	if s.handler == nil {
 		s.handler = refuseAll{}
 	}
@@ -172,7 +195,7 @@ func (srv *Server) endSession(s *Session) {
 	}
 }
 
-func (srv *Server) addListener(l net.Listener) bool {
+func (srv *Server) addListener(l *net.Listener) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.init()
@@ -183,7 +206,7 @@ func (srv *Server) addListener(l net.Listener) bool {
 	return true
 }
 
-func (srv *Server) removeListener(l net.Listener) {
+func (srv *Server) removeListener(l *net.Listener) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	delete(srv.listeners, l)
@@ -195,7 +218,7 @@ func (srv *Server) init() {
 		return
 	}
 	srv.commands = commands()
-	srv.listeners = make(map[net.Listener]struct{})
+	srv.listeners = make(map[*net.Listener]struct{})
 	srv.sessions = make(map[*Session]struct{})
 	srv.ended = make(chan struct{})
 	srv.base, srv.cancel = context.WithCancel(context.Background())

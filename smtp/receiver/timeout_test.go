@@ -54,6 +54,9 @@ func TestDrip(t *testing.T) {
 		{"command in a transaction", "HELO client.example\r\nMAIL FROM:<alice@example.org>\r\n", "N", 5 * time.Minute},
 		{"content", toContent, "x", time.Hour},
 		{"content of empty lines", toContent, "\r\n", time.Hour},
+		{"chunk", toChunks + "BDAT 100000 LAST\r\n", "x", time.Hour},
+		{"chunk after it is refused", toChunks + "BDAT 100000 LAST\r\n\n", "x", time.Hour},
+		{"chunk without a transaction", "BDAT 100000 LAST\r\n", "x", time.Hour},
 		{"content after it is refused", toContent + "\n", "x", time.Hour},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,10 +2,14 @@ package receiver
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/holub-mail/holub/smtp"
 )
 
 // maxLine is the longest command line taken, CRLF included. RFC 5321 4.5.3.1.4 asks for 512 octets, and extensions
@@ -18,12 +22,16 @@ var (
 	errBareLF      = errors.New("the line ends with a bare LF")
 )
 
+// maxAuthLine is the longest line of an AUTH exchange taken, CRLF included (RFC 4954 4).
+const maxAuthLine = 12288
+
 // wire is the connection with its two buffers: octets that have arrived and replies that have not left yet. Replies leave
 // when the session is about to wait for the client (RFC 2920 3.2), so a pipelined group is answered in one write.
 type wire struct {
-	conn net.Conn
+	conn  net.Conn // changed under mu
+	limit int      // of a line: maxLine, or maxAuthLine
 
-	in       *[]byte // from buffers; nil when the client has said nothing for a while
+	in       *[]byte // from buffers, or larger; nil when the client has said nothing for a while
 	start    int     // in[start:end] has arrived and was not read
 	end      int
 	out      []byte
@@ -49,7 +57,7 @@ func (w *wire) readLine(deadline time.Time, interruptible bool) ([]byte, error) 
 				line := pending[:scanned+lf]
 				w.start += scanned + lf + 1
 				switch {
-				case tooLong:
+				case tooLong || scanned+lf+1 > w.limit:
 					return nil, errLineTooLong
 				case len(line) == 0 || line[len(line)-1] != '\r':
 					return nil, errBareLF
@@ -57,7 +65,7 @@ func (w *wire) readLine(deadline time.Time, interruptible bool) ([]byte, error) 
 				return line[:len(line)-1], nil
 			}
 			scanned = len(pending)
-			if scanned == maxLine {
+			if scanned >= w.limit {
 				tooLong = true
 				w.start, w.end, scanned = 0, 0, 0
 			}
@@ -87,6 +95,12 @@ func (w *wire) await(deadline time.Time, interruptible bool) error {
 		return err
 	}
 	w.release()
+	if err, can := w.waitReadable(deadline, interruptible); can {
+		if err != nil {
+			return err
+		}
+		return w.fillUntil(deadline, interruptible)
+	}
 	n, err := w.read(w.first[:], deadline, interruptible)
 	if n == 0 {
 		return err
@@ -94,6 +108,26 @@ func (w *wire) await(deadline time.Time, interruptible bool) error {
 	w.in = buffers.Get().(*[]byte)
 	w.start, w.end = 0, copy(*w.in, w.first[:n])
 	return nil
+}
+
+// waitReadable waits without a buffer until something can be read. It can where the connection is a bare socket; what
+// wraps one may hold octets of its own.
+func (w *wire) waitReadable(deadline time.Time, interruptible bool) (err error, can bool) {
+	var raw syscall.RawConn
+	switch c := w.conn.(type) {
+	case *net.TCPConn:
+		raw, err = c.SyscallConn()
+	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	}
+	if raw == nil || err != nil || !canAwait {
+		return nil, false
+	}
+	if err := w.arm(deadline, interruptible); err != nil {
+		return err, true
+	}
+	defer w.disarm()
+	return awaitSocket(raw), true
 }
 
 // fill reads what there is, at least one octet, after sending the replies that wait.
@@ -107,16 +141,31 @@ func (w *wire) fillUntil(deadline time.Time, interruptible bool) error {
 		w.in = buffers.Get().(*[]byte)
 		w.start, w.end = 0, 0
 	}
-	if w.start > 0 {
-		w.end = copy(*w.in, (*w.in)[w.start:w.end])
-		w.start = 0
-	}
+	w.makeRoom()
 	n, err := w.read((*w.in)[w.end:], deadline, interruptible)
 	w.end += n
 	if n > 0 {
 		return nil
 	}
 	return err
+}
+
+// makeRoom moves what was not read to the buffer's start, and swaps the buffer for one that fits the longest line.
+func (w *wire) makeRoom() {
+	pending := (*w.in)[w.start:w.end]
+	switch {
+	case len(*w.in) > w.limit && len(pending) < w.limit: // AUTH is over
+		smaller := buffers.Get().(*[]byte)
+		w.end = copy(*smaller, pending)
+		w.in = smaller
+	case len(pending) == len(*w.in):
+		larger := make([]byte, w.limit)
+		w.end = copy(larger, pending)
+		w.in = &larger
+	default:
+		w.end = copy(*w.in, pending)
+	}
+	w.start = 0
 }
 
 // read is one read of the connection.
@@ -167,11 +216,17 @@ func (w *wire) wasInterrupted() bool {
 const maxOut = 8 << 10
 
 // put queues a reply; it leaves with the next flush.
-func (w *wire) put(reply []byte) {
-	w.out = append(w.out, reply...)
+func (w *wire) put(r smtp.Reply) {
+	w.out = r.Append(w.out)
 	if len(w.out) >= maxOut {
 		w.flush()
 	}
+}
+
+// challenge queues a challenge of AUTH. Unlike a reply it must stay one line, however long (RFC 4954 4).
+func (w *wire) challenge(text []byte) {
+	w.out = base64.StdEncoding.AppendEncode(append(w.out, "334 "...), text)
+	w.out = append(w.out, '\r', '\n')
 }
 
 // writeTimeout is how long a client may take to read its replies.
@@ -195,11 +250,51 @@ func (w *wire) buffered() []byte {
 	return (*w.in)[w.start:w.end]
 }
 
+// Bounds of a lingering close.
+const (
+	lingerTime   = time.Second
+	lingerOctets = 1 << 20
+)
+
+// linger lets the last reply arrive though the client goes on sending: a socket that is closed with octets unread resets
+// the connection, and with it a reply on its way.
+func (w *wire) linger() {
+	err := w.flush()
+	half, ok := w.conn.(interface{ CloseWrite() error })
+	if !ok || err != nil || half.CloseWrite() != nil {
+		return
+	}
+	if w.in == nil {
+		w.in = buffers.Get().(*[]byte)
+	}
+	w.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	for read := 0; read < lingerOctets; {
+		n, err := w.conn.Read(*w.in)
+		if read += n; err != nil {
+			return
+		}
+	}
+}
+
+// secure puts TLS in the place of the connection that it runs over.
+func (w *wire) secure(conn net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn = conn
+}
+
+// close closes the connection; it may be called from elsewhere, to end a session.
+func (w *wire) close() {
+	w.mu.Lock()
+	conn := w.conn
+	w.mu.Unlock()
+	conn.Close()
+}
+
 // release gives the buffers back.
 func (w *wire) release() {
-	if w.in != nil {
+	if w.in != nil && len(*w.in) == maxLine {
 		buffers.Put(w.in)
-		w.in = nil
 	}
-	w.out = nil
+	w.in, w.start, w.end, w.out = nil, 0, 0, nil
 }
