@@ -55,10 +55,55 @@ C: .
 S: 250 taken
 C: QUIT
 S: 221 bye`,
+	"BDAT": `
+S: 220 mx.example.net
+C: EHLO client.example.org
+S: 250-mx.example.net
+S: 250-CHUNKING
+S: 250 PIPELINING
+C: MAIL FROM:<a@example.org>
+C: RCPT TO:<b@example.net>
+C: BDAT 23 LAST
+C: Subject: hi
+C:
+C: Hello.
+S: 250 ok
+*
+S: 250 ok
+*
+S: 250 taken
+C: QUIT
+S: 221 bye`,
+	"BDAT in lock step": `
+S: 220 mx.example.net
+C: EHLO client.example.org
+S: 250-mx.example.net
+S: 250 CHUNKING
+C: MAIL FROM:<a@example.org>
+S: 250 ok
+C: RCPT TO:<b@example.net>
+S: 250 ok
+C: BDAT 23 LAST
+C: Subject: hi
+C:
+C: Hello.
+S: 250 taken
+C: QUIT
+S: 221 bye`,
 }
 
-// stages are those at which the server's parts of a story are due, in order.
-var stages = []Stage{StageGreeting, StageHello, StageMail, StageRcpt, StageData, StageContent, StageQuit}
+// stagesOf are those at which the server's parts of a story are due, in order.
+func stagesOf(story string) []Stage {
+	if strings.HasPrefix(story, "BDAT") {
+		return []Stage{StageGreeting, StageHello, StageMail, StageRcpt, StageContent, StageQuit}
+	}
+	return []Stage{StageGreeting, StageHello, StageMail, StageRcpt, StageData, StageContent, StageQuit}
+}
+
+// inDoubt tells whether the message of a story is in doubt where it breaks at a stage: all of it has left by then.
+func inDoubt(story string, at Stage) bool {
+	return at == StageContent || story == "BDAT" && (at == StageMail || at == StageRcpt)
+}
 
 // cut gives the steps of a story before the server's n-th part.
 func cut(t *testing.T, story string, n int) dialogue {
@@ -96,7 +141,7 @@ func runStory(ctx context.Context, conn net.Conn, opts Options, to smtp.Path, fr
 // TestHangUp has the server hang up instead of each reply.
 func TestHangUp(t *testing.T) {
 	for name, story := range stories {
-		for n, stage := range stages {
+		for n, stage := range stagesOf(name) {
 			t.Run(name+"/"+stage.String(), func(t *testing.T) {
 				client, server := net.Pipe()
 				d := cut(t, story, n)
@@ -107,7 +152,7 @@ func TestHangUp(t *testing.T) {
 				if e := <-served; e != nil {
 					t.Error(e)
 				}
-				checkBroke(t, err, stage, io.EOF)
+				checkEnded(t, err, stage, inDoubt(name, stage), io.EOF)
 				if _, err := client.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
 					t.Errorf("the connection is not closed: %v", err)
 				}
@@ -119,12 +164,19 @@ func TestHangUp(t *testing.T) {
 // checkBroke looks at the error of a session that broke at a stage without a reply.
 func checkBroke(t *testing.T, err error, stage Stage, cause error) {
 	t.Helper()
+	checkEnded(t, err, stage, stage == StageContent, cause)
+}
+
+// checkEnded is checkBroke with what must be said of doubt.
+func checkEnded(t *testing.T, err error, stage Stage, doubt bool, cause error) {
+	t.Helper()
 	var broke *SessionError
 	if !errors.As(err, &broke) {
 		t.Fatalf("got %v; want a *SessionError", err)
 	}
-	if broke.Stage != stage || broke.InDoubt != (stage == StageContent) || !broke.Reply.IsZero() {
-		t.Errorf("got stage %v, in doubt %v, reply %v; want stage %v", broke.Stage, broke.InDoubt, broke.Reply, stage)
+	if broke.Stage != stage || broke.InDoubt != doubt || !broke.Reply.IsZero() {
+		t.Errorf("got stage %v, in doubt %v, reply %v; want stage %v, in doubt %v",
+			broke.Stage, broke.InDoubt, broke.Reply, stage, doubt)
 	}
 	if !errors.Is(err, cause) {
 		t.Errorf("got %v; want it to wrap %v", err, cause)
@@ -142,11 +194,11 @@ func TestTimeouts(t *testing.T) {
 		StageQuit: 10 * time.Second,
 	}
 	for name, story := range stories {
-		for n, stage := range stages {
+		for n, stage := range stagesOf(name) {
 			t.Run(name+"/"+stage.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					took, err := silent(t, t.Context(), cut(t, story, n))
-					checkBroke(t, err, stage, os.ErrDeadlineExceeded)
+					checkEnded(t, err, stage, inDoubt(name, stage), os.ErrDeadlineExceeded)
 					if took != want[stage] {
 						t.Errorf("it took %v; want %v", took, want[stage])
 					}
@@ -159,14 +211,14 @@ func TestTimeouts(t *testing.T) {
 // TestCancel ends the context while the server is silent: the call ends at once.
 func TestCancel(t *testing.T) {
 	for name, story := range stories {
-		for n, stage := range stages {
+		for n, stage := range stagesOf(name) {
 			t.Run(name+"/"+stage.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					time.AfterFunc(time.Second, cancel)
 					took, err := silent(t, ctx, cut(t, story, n))
-					checkBroke(t, err, stage, context.Canceled)
+					checkEnded(t, err, stage, inDoubt(name, stage), context.Canceled)
 					if took != time.Second {
 						t.Errorf("it took %v; want 1s", took)
 					}
@@ -175,7 +227,7 @@ func TestCancel(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 					defer cancel()
 					took, err := silent(t, ctx, cut(t, story, n))
-					checkBroke(t, err, stage, context.DeadlineExceeded)
+					checkEnded(t, err, stage, inDoubt(name, stage), context.DeadlineExceeded)
 					if took != 3*time.Second {
 						t.Errorf("it took %v; want 3s", took)
 					}

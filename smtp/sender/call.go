@@ -40,14 +40,15 @@ var past = time.Unix(1, 0)
 
 // begin starts a call with so many recipients. Every call ends with end.
 func (c *Client) begin(ctx context.Context, recipients int) *call {
+	conn := c.conn // STARTTLS puts another around it during the call
 	in := readers.Get().(*bufio.Reader)
-	in.Reset(c.conn)
+	in.Reset(conn)
 	k := &call{c: c, ctx: ctx}
 	k.replies = replyReader{in: in, octets: replyOctets + recipients*replyOctetsFor, trace: c.trace}
 	if ctx.Done() != nil {
 		k.stopped = make(chan struct{})
 		k.stop = context.AfterFunc(ctx, func() {
-			c.conn.SetDeadline(past)
+			conn.SetDeadline(past)
 			close(k.stopped)
 		})
 	}
@@ -68,11 +69,11 @@ func (k *call) end() {
 	k.c.conn.SetDeadline(time.Time{})
 }
 
-// arm sets a deadline by one of the connection's SetDeadline methods, unless the context is done: then it stays past.
-func (k *call) arm(set func(time.Time) error, timeout time.Duration) error {
-	err := set(time.Now().Add(timeout))
+// arm sets the deadline of reading or of writing, unless the context is done: then it stays past.
+func (k *call) arm(side side, timeout time.Duration) error {
+	err := side.set(k.c.conn, time.Now().Add(timeout))
 	if k.ctx.Err() != nil { // asked only now: a context that ends later sets its deadline after ours
-		set(past)
+		side.set(k.c.conn, past)
 	}
 	if errors.Is(err, os.ErrNoDeadline) {
 		return fmt.Errorf("the connection cannot keep timeouts: %w", err)
@@ -80,9 +81,24 @@ func (k *call) arm(set func(time.Time) error, timeout time.Duration) error {
 	return nil // other errors come again, and clearer, from the read or write
 }
 
+// side is one of the two sides of a connection.
+type side bool
+
+const (
+	reading side = false
+	writing side = true
+)
+
+func (s side) set(conn net.Conn, at time.Time) error {
+	if s == writing {
+		return conn.SetWriteDeadline(at)
+	}
+	return conn.SetReadDeadline(at)
+}
+
 // fail closes the session and makes the error that says so.
 func (k *call) fail(stage Stage, err error, reply smtp.Reply) *SessionError {
-	k.c.Close()
+	k.c.abort()
 	return &SessionError{Stage: stage, Err: err, Reply: reply}
 }
 
@@ -108,8 +124,12 @@ func isTimeout(err error) bool {
 
 // reply reads the reply of a stage. 421 ends the session whatever it answers (3.8).
 func (k *call) reply(stage Stage) (smtp.Reply, error) {
-	timeout := k.c.timeouts.of(stage)
-	err := k.arm(k.c.conn.SetReadDeadline, timeout)
+	return k.replyWithin(stage, k.c.timeouts.of(stage))
+}
+
+// replyWithin is reply with a longest wait of its own.
+func (k *call) replyWithin(stage Stage, timeout time.Duration) (smtp.Reply, error) {
+	err := k.arm(reading, timeout)
 	if err != nil {
 		return smtp.Reply{}, k.fail(stage, err, smtp.Reply{})
 	}
@@ -143,7 +163,7 @@ func (k *call) quiet(stage Stage) error {
 
 // write writes b before the timeout ends and returns how many octets the connection took.
 func (k *call) write(b []byte, timeout time.Duration) (int, error) {
-	if err := k.arm(k.c.conn.SetWriteDeadline, timeout); err != nil {
+	if err := k.arm(writing, timeout); err != nil {
 		return 0, err
 	}
 	n, err := k.c.conn.Write(b)
@@ -155,7 +175,7 @@ func (k *call) write(b []byte, timeout time.Duration) (int, error) {
 
 // lastWords reads the refusal that a server may have left before it hung up on a write which failed with err.
 func (k *call) lastWords(err error) smtp.Reply {
-	if k.ctx.Err() != nil || isTimeout(err) || k.arm(k.c.conn.SetReadDeadline, k.c.timeouts.Quit) != nil {
+	if k.ctx.Err() != nil || isTimeout(err) || k.arm(reading, k.c.timeouts.Quit) != nil {
 		return smtp.Reply{}
 	}
 	reply, err := k.replies.read()
@@ -172,7 +192,9 @@ func (k *call) command(stage Stage, encode func([]byte) []byte) (smtp.Reply, err
 	}
 	buf := writers.Get().(*writeBuffer)
 	line := encode(buf[:0])
-	k.traceSent(line)
+	if stage != StageAuth { // which traces itself, without secrets
+		k.traceSent(line)
+	}
 	_, err := k.write(line, k.c.timeouts.of(stage))
 	writers.Put(buf)
 	if err != nil {

@@ -15,21 +15,6 @@ const (
 	maxEmpty     = 100 // reads without an octet before a reader counts as broken
 )
 
-// content sends the content with its final dot and reads the reply to it.
-func (t *transaction) content(r io.Reader) (smtp.Reply, error) {
-	if err := t.writeContent(r); err != nil {
-		return smtp.Reply{}, err
-	}
-	reply, err := t.reply(StageContent)
-	if err == nil && reply.Code/100 == 3 {
-		err = t.unexpected(StageContent, reply)
-	}
-	if broke, ok := err.(*SessionError); ok {
-		broke.InDoubt = broke.Reply.IsZero()
-	}
-	return reply, err
-}
-
 // writeContent dot-stuffs and writes the content (4.5.2). Where the content can't be read to its end, or a write fails,
 // the connection is closed without the final dot, so that the server drops the message (4.1.1.4).
 func (k *call) writeContent(r io.Reader) error {

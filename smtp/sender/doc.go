@@ -1,5 +1,6 @@
-// Package sender is the client side of one SMTP session over any net.Conn: greeting, EHLO or HELO, mail transactions
-// one after the other, QUIT. It says per recipient which reply settled it and which command gave that reply.
+// Package sender is the client side of one SMTP or LMTP session over any net.Conn: greeting, EHLO, TLS, authentication,
+// mail transactions one after the other, QUIT. It says per recipient which reply settled it and which command gave that
+// reply.
 //
 //	client, err := sender.Dial(ctx, "mx.example.net:25", sender.Options{Hello: name})
 //	if err != nil {
@@ -14,8 +15,13 @@
 //		client.Quit(ctx)
 //	}
 //
-// Where the server offers PIPELINING, the whole envelope leaves in one write. Content is streamed and never held whole;
+// Each extension is used where the server offers it: the whole envelope leaves in one write with PIPELINING, and a
+// short message with it where there is CHUNKING too; content is sent by BDAT or DATA, declared as 8BITMIME, BINARYMIME
+// or SMTPUTF8 where it is so; DSN, DELIVERBY, FUTURERELEASE, MT-PRIORITY, REQUIRETLS and AUTH= are passed on; LIMITS
+// are kept. Send tells what happens where an extension is needed and missing. Content is streamed and never held whole;
 // a session between two calls holds no buffers.
+//
+// Options start TLS (TLSMode) and authenticate with any mechanism of package sasl; SendMail does all in one call.
 //
 // The package never looks anything up, never chooses a host, never retries, and never judges whether a refusal is
 // final: its callers do, first of all those that deliver from a queue or submit from a command line. It never

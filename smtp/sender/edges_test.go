@@ -128,7 +128,7 @@ func TestSessionErrorText(t *testing.T) {
 		{&SessionError{Stage: StageContent, Err: io.EOF, InDoubt: true},
 			"SMTP session broke at the content: EOF; the message may have been delivered"},
 		{&SessionError{Stage: StageQuit + 1, Err: io.EOF, Reply: refusal},
-			"SMTP session broke at stage 9: EOF: the server said 421 4.3.2 busy"},
+			"SMTP session broke at stage 11: EOF: the server said 421 4.3.2 busy"},
 	} {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("got %q; want %q", got, test.want)

@@ -3,11 +3,14 @@ package sender_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"time"
 
+	"github.com/holub-mail/holub/sasl"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/sender"
 )
@@ -46,6 +49,39 @@ func Example() {
 	// Output:
 	// <bela@example.net> the content 250 2.0.0 taken
 	// <cyril@example.net> RCPT 550 5.1.1 no such user
+}
+
+// A client in ten lines: STARTTLS where it is offered, pipelining, and every refusal by its recipient's name.
+func ExampleSendMail() {
+	msg := strings.NewReader("From: anna@example.org\r\nSubject: lunch\r\n\r\nAt noon?\r\n")
+	to := []string{"bela@example.net", "cyril@example.net"}
+	err := sender.SendMail(context.Background(), "mx.example.net:25", "anna@example.org", to, msg,
+		sender.Options{Dialer: demoServer})
+	var refused *sender.RefusedError
+	if errors.As(err, &refused) {
+		for _, r := range refused.Recipients {
+			fmt.Println(r.To, r.Outcome.Reply.Text())
+		}
+	}
+
+	// Output:
+	// <cyril@example.net> 550 5.1.1 no such user
+}
+
+// Passwords by SCRAM where the server has it, else by PLAIN, and only over TLS that was checked.
+func ExampleOptions_auth() {
+	login := sasl.Credentials{User: "anna", Password: "secret"}
+	_, err := sender.Dial(context.Background(), "mx.example.net:587", sender.Options{
+		TLS: sender.TLSRequired,
+		Auth: func(offered []string, state *tls.ConnectionState) (sender.Mechanism, error) {
+			return login.Choose(offered, sasl.ClientChannel(*state))
+		},
+		Dialer: demoServer, // which offers no TLS
+	})
+	fmt.Println(errors.Is(err, sender.ErrTLS))
+
+	// Output:
+	// true
 }
 
 // demoServer stands in for the network: leave Options.Dialer out to dial for real.

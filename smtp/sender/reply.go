@@ -2,6 +2,7 @@ package sender
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 // Limits of what a server may say; beyond them it is not speaking SMTP. They bound what one session can make us hold.
 const (
 	maxReplyLine   = 4096     // octets with line end; the RFC allows 512 (4.5.3.1.5), some servers say more
+	maxAuthLine    = 12288    // octets of a challenge or response (RFC 4954 4)
 	maxReplyLines  = 1000     // of one reply
 	replyOctets    = 64 << 10 // of all replies in one call
 	replyOctetsFor = 2 << 10  // more of them for each recipient
@@ -21,6 +23,7 @@ const (
 type replyReader struct {
 	in     *bufio.Reader // its size is maxReplyLine
 	octets int           // what the server may still say
+	long   bool          // lines may be as long as those of AUTH
 	trace  func(Direction, []byte)
 }
 
@@ -47,6 +50,9 @@ func (r *replyReader) read() (smtp.Reply, error) {
 // and some servers send it. The line is valid until the next read.
 func (r *replyReader) line() ([]byte, error) {
 	line, err := r.in.ReadSlice('\n')
+	if r.long && errors.Is(err, bufio.ErrBufferFull) {
+		line, err = r.longLine(line)
+	}
 	r.octets -= len(line)
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
@@ -66,4 +72,16 @@ func (r *replyReader) line() ([]byte, error) {
 		r.trace(Received, line)
 	}
 	return line, nil
+}
+
+// longLine reads the rest of a line that is longer than the buffer.
+func (r *replyReader) longLine(start []byte) ([]byte, error) {
+	line := bytes.Clone(start)
+	for {
+		more, err := r.in.ReadSlice('\n')
+		line = append(line, more...)
+		if !errors.Is(err, bufio.ErrBufferFull) || len(line) > maxAuthLine+len("334 \r\n") {
+			return line, err
+		}
+	}
 }

@@ -3,7 +3,9 @@ package sender
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +24,14 @@ import (
 //	S: text                         the server's lines; a run of them leaves in one write
 //	S! "raw\n"                      the server's octets, as a Go string
 //	C: text                         the client's lines; a run of them must arrive in one read
+//	C! "raw"                        the client's octets, as a Go string
 //	* hang up                       the server closes
 //	> open | > send ... | > quit    what the client's user does
 //	= text                          what the user is told
 //
-// "> send" has a sender, recipients, and options: `> send <a@x> <b@y> <c@y> size 7 8bit content "Go string"`.
+// "> send" has a sender, recipients, and options: `> send <a@x> <b@y> <c@y> SIZE=7 8bit content "Go string"`; options
+// in front of the recipients are for all, NOTIFY and ORCPT behind one are his. "> open" has options of the session.
+// "> auth" has the mechanism, `initial="..."` where there is one, and the answers to the challenges.
 type dialogue struct {
 	server []step
 	user   []action
@@ -78,6 +83,12 @@ func parseDialogue(t *testing.T, text string) dialogue {
 			say("S", raw)
 		case "C:":
 			say("C", rest+"\r\n")
+		case "C!":
+			raw, err := strconv.Unquote(rest)
+			if err != nil {
+				t.Fatalf("line %d: %v", i+1, err)
+			}
+			say("C", raw)
 		case "*":
 			say(rest, "")
 		case ">":
@@ -146,12 +157,16 @@ func (u *user) do(ctx context.Context, t *testing.T, text string) []string {
 	switch verb {
 	case "open":
 		var err error
-		u.client, err = NewClient(ctx, u.conn, u.opts)
+		u.client, err = NewClient(ctx, u.conn, openOptions(t, u.opts, rest))
 		return told(nil, Result{}, err, err == nil && u.client.Broken())
 	case "send":
 		env, content := parseSend(t, rest)
 		result, err := u.client.Send(ctx, env, strings.NewReader(content))
 		return told(env.To, result, err, u.client.Broken())
+	case "auth":
+		return told(nil, Result{}, u.client.Auth(ctx, parseMechanism(t, rest)), u.client.Broken())
+	case "exhausted":
+		return []string{strconv.FormatBool(u.client.Exhausted())}
 	case "quit":
 		err := u.client.Quit(ctx)
 		return told(nil, Result{}, err, false)
@@ -171,24 +186,135 @@ func parseSend(t *testing.T, s string) (Envelope, string) {
 		s = before
 	}
 	var env Envelope
-	words := strings.Fields(s)
-	env.From = path(t, words[0])
-	for i := 1; i < len(words); i++ {
-		switch words[i] {
-		case "8bit":
-			env.EightBit = true
-		case "size":
-			i++
-			n, err := strconv.ParseInt(words[i], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			env.Size = n
+	for i, word := range strings.Fields(s) {
+		switch {
+		case i == 0:
+			env.From = path(t, word)
+		case strings.HasPrefix(word, "<"):
+			env.To = append(env.To, path(t, word))
 		default:
-			env.To = append(env.To, path(t, words[i]))
+			sendOption(t, &env, word)
 		}
 	}
 	return env, content
+}
+
+// sendOption reads an option of the envelope: its own, or a parameter of MAIL or RCPT as on the wire.
+func sendOption(t *testing.T, env *Envelope, word string) {
+	t.Helper()
+	switch word {
+	case "8bit":
+		env.EightBit = true
+		return
+	case "binary":
+		env.Binary = true
+		return
+	}
+	if len(env.To) > 0 {
+		r, err := smtp.ParseRcpt("TO:<x@y> " + word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for len(env.Params) < len(env.To) {
+			env.Params = append(env.Params, RecipientParams{})
+		}
+		p := &env.Params[len(env.To)-1]
+		p.Notify |= r.Notify
+		if r.Original.Type != "" {
+			p.Original = r.Original
+		}
+		if len(r.Other) == 0 {
+			return
+		}
+	}
+	m, err := smtp.ParseMail("FROM:<> " + word)
+	if err != nil || len(m.Other) > 0 {
+		t.Fatalf("%s: %v", word, err)
+	}
+	env.Size = max(env.Size, m.Size)
+	env.UTF8 = env.UTF8 || m.UTF8
+	env.RequireTLS = env.RequireTLS || m.RequireTLS
+	env.Return = cmp.Or(env.Return, m.Return)
+	env.EnvelopeID = cmp.Or(env.EnvelopeID, m.EnvelopeID)
+	env.Submitter = cmp.Or(env.Submitter, m.Submitter)
+	env.DeliverBy = cmp.Or(env.DeliverBy, m.DeliverBy)
+	env.Priority = cmp.Or(env.Priority, m.Priority)
+	env.HoldFor = cmp.Or(env.HoldFor, m.HoldFor)
+	env.HoldUntil = cmp.Or(env.HoldUntil, m.HoldUntil)
+}
+
+// openOptions reads the options of a session.
+func openOptions(t *testing.T, opts Options, s string) Options {
+	t.Helper()
+	for word := range strings.FieldsSeq(s) {
+		switch word {
+		case "lmtp":
+			opts.LMTP = true
+		case "7bit":
+			opts.SevenBit = true
+		case "nochunking":
+			opts.NoChunking = true
+		case "clear":
+			opts.AuthInClear = true
+		case "opportunistic":
+			opts.TLS = TLSOpportunistic
+		case "required":
+			opts.TLS = TLSRequired
+		case "auth":
+			opts.Auth = func(offered []string, _ *tls.ConnectionState) (Mechanism, error) {
+				if len(offered) == 0 {
+					return nil, errors.New("nothing is offered")
+				}
+				return &scriptedMechanism{name: offered[0], initial: []byte("me"), has: true}, nil
+			}
+		default:
+			t.Fatalf("no such option: %s", word)
+		}
+	}
+	return opts
+}
+
+// scriptedMechanism says what a dialogue gave it, and fails when it has no answer left.
+type scriptedMechanism struct {
+	name    string
+	initial []byte
+	has     bool
+	answers []string
+	ended   error // of Finish
+}
+
+func (m *scriptedMechanism) Mechanism() string            { return m.name }
+func (m *scriptedMechanism) Start() ([]byte, bool, error) { return m.initial, m.has, nil }
+func (m *scriptedMechanism) Finish() error                { return m.ended }
+func (m *scriptedMechanism) Next([]byte) ([]byte, error) {
+	if len(m.answers) == 0 {
+		return nil, errors.New("no answer to that")
+	}
+	answer := m.answers[0]
+	m.answers = m.answers[1:]
+	return []byte(answer), nil
+}
+
+func parseMechanism(t *testing.T, s string) *scriptedMechanism {
+	t.Helper()
+	words := strings.Fields(s)
+	m := &scriptedMechanism{name: words[0]}
+	for _, word := range words[1:] {
+		initial, has := strings.CutPrefix(word, "initial=")
+		switch n, err := strconv.Atoi(initial); {
+		case has && err == nil: // so many octets
+			m.initial, m.has = bytes.Repeat([]byte("x"), n), true
+		case has:
+			m.initial, m.has = []byte(initial), true
+		case word == "impostor":
+			m.ended = errors.New("the server did not prove itself")
+		case word == "empty":
+			m.answers = append(m.answers, "")
+		default:
+			m.answers = append(m.answers, word)
+		}
+	}
+	return m
 }
 
 func path(t testing.TB, s string) smtp.Path {
@@ -208,6 +334,9 @@ func told(to []smtp.Path, result Result, err error, broken bool) []string {
 		if !o.Reply.IsZero() {
 			text = o.Reply.Text()
 		}
+		if o.Local {
+			text += " [local]"
+		}
 		lines = append(lines, fmt.Sprintf("%v %v: %s", to[i], o.Stage, text))
 	}
 	var broke *SessionError
@@ -220,11 +349,23 @@ func told(to []smtp.Path, result Result, err error, broken bool) []string {
 		if errors.Is(err, smtp.ErrReplySyntax) {
 			line += ", garbage"
 		}
+		if errors.Is(err, ErrInjection) {
+			line += ", injection"
+		}
 		if r, ok := smtp.AsReply(err); ok {
 			line += ": " + r.Text()
 		}
+		if broke.Local {
+			line += " [local]"
+		}
 		lines = append(lines, line)
+	case errors.Is(err, ErrAuth):
+		lines = append(lines, err.Error())
 	case err != nil:
+		if r, ok := smtp.AsReply(err); ok {
+			lines = append(lines, "refused: "+r.Text())
+			break
+		}
 		lines = append(lines, "error of another type: "+err.Error())
 	case broken:
 		lines = append(lines, "broken")
