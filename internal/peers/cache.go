@@ -24,15 +24,28 @@ const (
 )
 
 // roots are the packages that hold the peers; what they need comes along.
-var roots = []string{"postfix", "strace", "swaks", "libnet-ssleay-perl", "python3-minimal", "libpython3-stdlib"}
+var roots = []string{"postfix", "strace", "swaks", "libnet-ssleay-perl", "python3-minimal", "libpython3-stdlib", "curl",
+	"openssl", "haproxy", "nodejs", "node-nodemailer", "dovecot-lmtpd"}
 
-// wanted are the packages taken from all that the roots depend on: libraries, and what Perl and Python are made of.
+// wanted are the packages taken from all that the roots depend on: libraries, and what Perl, Python and node are made
+// of.
 var wanted = regexp.MustCompile(`^(postfix|strace|swaks|perl|perl-base|perl-modules-[0-9.]+|python3[a-z0-9.-]*|` +
-	`lib[a-z0-9+.-]+|zlib1g)$`)
+	`curl|openssl|haproxy|nodejs|node-[a-z0-9-]+|dovecot-[a-z]+|lib[a-z0-9+.-]+|zlib1g)$`)
 
-// unwanted are those of them that every machine with apt has and that only fit the machine's own loader, and those that
-// belong to the setting up of a machine.
-var unwanted = regexp.MustCompile(`^lib(c6|c-bin|gcc-s1|crypt1|pam.*|semanage.*|audit.*|debian-installer.*)$`)
+// unwanted are those of them that every machine with apt has and that only fit the machine's own loader, those that
+// belong to the setting up of a machine, and those that stand in for another one.
+var unwanted = regexp.MustCompile(`^lib(c6|c-bin|gcc-s1|crypt1|pam.*|semanage.*|audit.*|debian-installer.*|elogind.*)$`)
+
+// ballast is what no peer reads.
+var ballast = []string{"usr/share/doc", "usr/share/man", "usr/share/locale"}
+
+// moved are the files with a path below /usr built in that no setting changes: with the second slash after usr instead
+// of before it, the path keeps its length and starts at the working directory, which is the unpacked root or has a link
+// to its usr.
+var moved = []struct{ file, path string }{
+	{"usr/lib/*/libnode.so.*", "/usr/share/nodejs/"},
+	{"usr/lib/dovecot/libdovecot.so.*", "/usr/lib/dovecot/modules"},
+}
 
 // cache is the folder for the packages of this machine's release.
 type cache struct {
@@ -55,7 +68,7 @@ func openCache() (*cache, error) {
 		return nil, fmt.Errorf("learn the release of this machine: %w", err)
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, roots, wanted, unwanted, string(release))
+	fmt.Fprintln(h, roots, wanted, unwanted, ballast, moved, string(release))
 	base := filepath.Join(user, "holub-test", "peers")
 	return &cache{base, filepath.Join(base, fmt.Sprintf("%s-%x", runtime.GOARCH, h.Sum(nil)[:6]))}, nil
 }
@@ -134,15 +147,20 @@ func (c *cache) fetch(ctx context.Context) error {
 
 // download puts the packages into work/debs by an apt that keeps its lists and its cache below work.
 func download(ctx context.Context, work string) error {
-	debs := filepath.Join(work, "debs")
+	debs, status := filepath.Join(work, "debs"), filepath.Join(work, "status")
 	for _, dir := range []string{debs, filepath.Join(work, "state/lists/partial"), filepath.Join(work,
 		"cache/archives/partial")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
+	// To this apt nothing is installed, so it takes all from the sources: a package that the machine got elsewhere, which
+	// it could not download, does not stand in the way.
+	if err := os.WriteFile(status, nil, 0o644); err != nil {
+		return err
+	}
 	options := []string{
-		"-o", "Dir::State=" + filepath.Join(work, "state"), "-o", "Dir::State::status=/var/lib/dpkg/status",
+		"-o", "Dir::State=" + filepath.Join(work, "state"), "-o", "Dir::State::status=" + status,
 		"-o", "Dir::Cache=" + filepath.Join(work, "cache"), "-o", "APT::Sandbox::User=",
 		"-o", "Acquire::Languages=none", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=20",
 	}
@@ -184,12 +202,40 @@ func unpack(ctx context.Context, work, root string) error {
 			return err
 		}
 	}
+	for _, dir := range ballast {
+		if err := os.RemoveAll(filepath.Join(root, dir)); err != nil {
+			return err
+		}
+	}
+	return move(root)
+}
+
+// move rewrites the files with built-in paths.
+func move(root string) error {
+	for _, m := range moved {
+		files, err := filepath.Glob(filepath.Join(root, m.file))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				return fmt.Errorf("rewrite the paths in a peer: %w", err)
+			}
+			relative := "usr/" + strings.TrimPrefix(m.path, "/usr")
+			content = bytes.ReplaceAll(content, []byte(m.path), []byte(relative))
+			if err := os.WriteFile(file, content, 0o644); err != nil {
+				return fmt.Errorf("rewrite the paths in a peer: %w", err)
+			}
+		}
+	}
 	return nil
 }
 
 // checkLibraries fails where a program lacks a library, which else would show as a strange failure in a test.
 func checkLibraries(ctx context.Context, root string) error {
-	patterns := []string{"usr/lib/python3.*/lib-dynload/_ssl.*.so", "usr/bin/perl"}
+	patterns := []string{"usr/lib/python3.*/lib-dynload/_ssl.*.so", "usr/bin/perl", "usr/lib/postfix/sbin/smtpd",
+		"usr/lib/*/perl5/5.*/auto/Net/SSLeay/SSLeay.so", "usr/lib/dovecot/lmtp", "usr/lib/dovecot/auth"}
 	for _, p := range programs {
 		if p.interp == "" {
 			patterns = append(patterns, p.path)

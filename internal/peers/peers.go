@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,11 +26,19 @@ var programs = map[string]program{
 	"strace":      {path: "usr/bin/strace"},
 	"swaks":       {path: "usr/bin/swaks", interp: "usr/bin/perl"},
 	"python3":     {path: "usr/bin/python3.[0-9]*"},
+	"curl":        {path: "usr/bin/curl"},
+	"openssl":     {path: "usr/bin/openssl"},
+	"haproxy":     {path: "usr/sbin/haproxy"},
+	"node":        {path: "usr/bin/node"},
+	"postfix":     {path: "usr/lib/postfix/sbin/master"}, // for Postfix
+	"dovecot":     {path: "usr/sbin/dovecot"},            // for DovecotLMTP, and the next too
+	"doveconf":    {path: "usr/bin/doveconf"},
 }
 
-// Command is a call of a peer: "smtp-source", "smtp-sink", "swaks" or "python3". The process is killed when the test
-// ends. Its environment holds what the peer needs to run from the cache and PATH, nothing else of the caller's. As
-// root, smtp-sink is told to become the user nobody, for it refuses to stay root.
+// Command is a call of a peer: "smtp-source", "smtp-sink", "swaks", "python3", "curl", "openssl", "haproxy", "node" or
+// "strace". The process is killed when the test ends. Its environment holds what the peer needs to run from the cache
+// and PATH, nothing else of the caller's. As root, smtp-sink is told to become the user nobody, for it refuses to stay
+// root. curl reads no .curlrc. node runs in a folder of the cache, so paths handed to it are absolute.
 func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	p, ok := programs[name]
@@ -45,15 +52,28 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	if name == "smtp-sink" && os.Geteuid() == 0 && !slices.Contains(args, "-u") {
 		args = append([]string{"-u", "nobody"}, args...)
 	}
+	if name == "curl" {
+		args = append([]string{"-q"}, args...)
+	}
 	path, err := p.find(root)
 	if err != nil {
 		giveUp(t, err)
 	}
 	args = append(path, args...)
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	if name == "node" {
+		cmd.Dir = root // see moved
+	}
 	cmd.Env = environment(root)
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
+}
+
+// Nodemailer is a call of node with a script, JavaScript in which require("nodemailer") works. The args are what the
+// script finds from process.argv[1] on.
+func Nodemailer(t testing.TB, script string, args ...string) *exec.Cmd {
+	t.Helper()
+	return Command(t, "node", append([]string{"-e", script, "--"}, args...)...)
 }
 
 // giveUp ends a test that cannot have its peer.
@@ -94,60 +114,16 @@ func environment(root string) []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"),
 		"LC_ALL=C",
-		"LD_LIBRARY_PATH=" + list("usr/lib/postfix", "usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"),
+		"LD_LIBRARY_PATH=" + list("usr/lib/postfix", "usr/lib/dovecot", "usr/lib/dovecot/modules/old-stats",
+			"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"),
 		"MAIL_CONFIG=" + filepath.Join(root, mailConfig),
 		"PERL5LIB=" + list("usr/share/perl5", "usr/share/perl/5.*[0-9]", "usr/lib/*/perl5/5.*", "usr/lib/*/perl/5.*[0-9]",
 			"usr/lib/*/perl-base"),
+		"NODE_PATH=" + list("usr/share/nodejs"),
+		"OPENSSL_CONF=" + filepath.Join(root, "etc/ssl/openssl.cnf"),
 		"PYTHONHOME=" + filepath.Join(root, "usr"),
 		"PYTHONDONTWRITEBYTECODE=1",
 	}
-}
-
-// Sink starts smtp-sink on a free port of the loopback, waits until it takes connections, and returns its host:port.
-// The options go before its address; it ends with the test.
-func Sink(t testing.TB, options ...string) (addr string) {
-	t.Helper()
-	addr = freeAddr(t)
-	cmd := Command(t, "smtp-sink", append(options, addr, "100")...)
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("peers: start smtp-sink: %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		for range ended { // until it is closed
-		}
-	})
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return addr
-		}
-		select {
-		case err := <-ended:
-			t.Fatalf("peers: smtp-sink ended at once: %v\n%s", err, out.String())
-		case now := <-tick.C:
-			if now.After(deadline) {
-				t.Fatal("peers: smtp-sink takes no connection within 20 s")
-			}
-		}
-	}
-}
-
-// freeAddr gives an address of the loopback where nothing listens now.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("peers: no free port: %v", err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // ready gives the folder of the unpacked packages, which it fetches where they are missing. After a fetch that failed,
