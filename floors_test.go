@@ -63,7 +63,8 @@ var floors = map[string]int{
 // neighbours are the imports allowed within one floor, each with its reason. A room and the folders below it are one
 // room and need no row.
 var neighbours = map[[2]string]string{
-	{"internal/config", "smtp"}: "the configuration holds domains, paths and replies as the types of the wire",
+	{"internal/config", "smtp"}:      "the configuration holds domains, paths and replies as the types of the wire",
+	{"internal/config", "transport"}: "addresses and next hops are read by the one parser of endpoints",
 }
 
 // stages are the steps of a message's trip: none imports another, whatever its floor; internal/mta joins them.

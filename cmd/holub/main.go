@@ -71,6 +71,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(serveCommand(), sendCommand(), configCommand())
+	root.AddCommand(serveCommand(), sendCommand(), sessionCommand(), configCommand())
 	return root
 }

@@ -6,9 +6,11 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/holub-mail/holub/smtp"
 )
@@ -182,17 +184,62 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// role is the codec of Role.
-func role() codec[Role] {
-	return fromText("role", string(RoleRelay), func(s string) (Role, error) {
-		switch s {
-		case string(RoleMX), string(RoleRelay):
-			return Role(s), nil
-		case "submission", "lmtp":
-			return "", fmt.Errorf("%q is not built yet; this version has only mx and relay", s)
+// word makes the codec of a value that is one of a few words. later are words of other versions, refused by name.
+func word[V ~string](kind string, all []V, later ...string) codec[V] {
+	known := make([]string, len(all))
+	for i, v := range all {
+		known[i] = string(v)
+	}
+	return fromText(kind, known[0], func(s string) (V, error) {
+		switch {
+		case slices.Contains(known, s):
+			return V(s), nil
+		case slices.Contains(later, s):
+			return "", fmt.Errorf("%q is not built yet; this version has %s", s, strings.Join(known, ", "))
 		}
-		return "", fmt.Errorf("unknown role %s; %s", quoteShort(s), instead(s, []string{string(RoleMX), string(RoleRelay)}))
-	}, func(r Role) string { return string(r) })
+		return "", fmt.Errorf("unknown %s %s; %s", kind, quoteShort(s), instead(s, known))
+	}, func(v V) string { return string(v) })
+}
+
+// boolean is the codec of true and false.
+func boolean() codec[bool] {
+	return codec[bool]{
+		kind: "boolean",
+		parse: func(r *reader, path string, n *node) (bool, bool) {
+			if n.kind != kindBoolean {
+				r.wrongType(path, n, "boolean", "true")
+				return false, false
+			}
+			return n.text == "true", true
+		},
+		format: strconv.FormatBool,
+	}
+}
+
+// maxHold is the longest interval that FUTURERELEASE can say: 9 digits of seconds (RFC 4865 4).
+const maxHold = 999_999_999 * time.Second
+
+// hold is the codec of a time span for FUTURERELEASE: nothing, or a number of seconds.
+func hold() codec[time.Duration] {
+	return fromText("duration", "7d", func(s string) (time.Duration, error) {
+		d, err := ParseDuration(s)
+		switch {
+		case err != nil:
+		case d > 0 && d < time.Second:
+			err = fmt.Errorf("must be \"0\" or at least \"1s\", but is %s", quoteShort(s))
+		case d > maxHold:
+			err = fmt.Errorf("must be at most 999999999 seconds (RFC 4865 4), but is %s", quoteShort(s))
+		}
+		return d, err
+	}, FormatDuration)
+}
+
+// checkFile refuses what can name no file. Such names make errors of more than one line, so control characters go too.
+func checkFile(s string) error {
+	if s == "" || strings.ContainsFunc(s, unicode.IsControl) {
+		return fmt.Errorf("%s is not the path of a file; write one such as \"/etc/holub/cert.pem\"", quoteShort(s))
+	}
+	return nil
 }
 
 // checkPath refuses what can name no folder.
@@ -215,41 +262,6 @@ func checkPattern(s string) error {
 			"\"*.example.org\" for every name below it, or \"*\" for all", quoteShort(s))
 	}
 	return nil
-}
-
-func checkListenAddress(s string) error {
-	_, err := parseListenAddress(s)
-	return err
-}
-
-// parseListenAddress reads the address of a listener. An address that stands for all of the machine comes back as the
-// zero Addr: ":25", "0.0.0.0:25" and "[::]:25" are one to Go and to most systems.
-func parseListenAddress(s string) (netip.AddrPort, error) {
-	if strings.HasPrefix(s, "unix:") {
-		return netip.AddrPort{}, fmt.Errorf("%s: this version does not listen on Unix sockets; "+
-			"write an address such as \"127.0.0.1:2525\"", quoteShort(s))
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s is not an address with a port; "+
-			"write one such as \"127.0.0.1:2525\", \"[::1]:2525\" or \":25\"", quoteShort(s))
-	}
-	p, err := parsePort(port, 0)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s: %w", quoteShort(s), err)
-	}
-	if host == "" {
-		return netip.AddrPortFrom(netip.Addr{}, p), nil
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s: %s is not an IP address; write one such as 127.0.0.1 or [::1], "+
-			"or only \":%d\" for all of the machine", quoteShort(s), quoteShort(host), p)
-	}
-	if a = a.Unmap(); a.IsUnspecified() {
-		a = netip.Addr{}
-	}
-	return netip.AddrPortFrom(a, p), nil
 }
 
 // parsePort reads a port number from least to 65535.

@@ -16,6 +16,9 @@ import (
 // maxFile is the largest configuration file that is read, in octets: a longer one is most likely not meant.
 const maxFile = 1 << 20
 
+// defaultHold is the longest hold of FUTURERELEASE that a listener offers unless it says otherwise.
+const defaultHold = 7 * day
+
 // Config holds every setting in force. Change a value only before it is handed on; it has no lock.
 type Config struct {
 	Hostname string   // name of this server in greetings, Received lines and bounces; a domain or an address literal
@@ -37,20 +40,52 @@ type Role string
 const (
 	RoleMX    Role = "mx"    // takes mail of strangers for the domains of this server
 	RoleRelay Role = "relay" // takes mail for everywhere from its networks
+	RoleLMTP  Role = "lmtp"  // speaks LMTP (RFC 2033) and takes mail for the domains of this server
+)
+
+// ListenTLS says how TLS begins at a listener.
+type ListenTLS string
+
+// The ways in which TLS begins at a listener.
+const (
+	ListenPlain    ListenTLS = "none"     // not at all
+	ListenStartTLS ListenTLS = "starttls" // when the client asks for it (RFC 3207)
+	ListenImplicit ListenTLS = "implicit" // before anything else (RFC 8314)
+)
+
+// TLS says how much TLS a delivery needs.
+type TLS string
+
+// The levels of TLS of a delivery.
+const (
+	TLSNone          TLS = "none"          // never, even where it is offered
+	TLSOpportunistic TLS = "opportunistic" // where it is offered, whatever the certificate says
+	TLSRequired      TLS = "required"      // always, and the certificate must be good for the host
 )
 
 // Listen is one address at which holub takes mail.
 type Listen struct {
-	Address  string         // "127.0.0.1:2525", "[::1]:2525", or ":25" for all of the machine; port 0 is any free one
-	Role     Role           // RoleMX or RoleRelay
-	Networks []netip.Prefix // who may relay without logging in, masked; empty: nobody
+	Address  string         // "127.0.0.1:2525", ":25", "unix:/run/holub.sock?mode=0660", "systemd:"; see Endpoint
+	Role     Role           // RoleMX, RoleRelay or RoleLMTP
+	Networks []netip.Prefix // who may relay without logging in, or who may speak LMTP, masked; empty: see Role
+
+	TLS         ListenTLS // with a certificate unless it is ListenPlain
+	Certificate string    // path of a PEM file, relative to the working directory; see LoadCertificate
+	Key         string    // the same of its key
+
+	Proxy    []netip.Prefix // who speaks the PROXY protocol; at a Unix socket any entry means everyone
+	XClient  []netip.Prefix // who may use XCLIENT
+	SevenBit bool           // no 8BITMIME, and no octet above 127
+	HoldMax  time.Duration  // the longest hold of FUTURERELEASE, 0 or at least a second; 0: not offered
 }
 
 // Route is one rule: where the recipients that match go.
 type Route struct {
-	Match   Match
-	To      Target
-	BuiltIn bool // appended by this package, not written in the file
+	Match    Match
+	To       Target
+	TLS      TLS  // of the delivery to To, with all defaults worked in; TLSNone where To speaks no SMTP
+	SevenBit bool // no octet above 127 is sent
+	BuiltIn  bool // appended by this package, not written in the file
 }
 
 // Match says which recipients a rule is for. A Match without domains is for every recipient.
@@ -66,6 +101,7 @@ type DNS struct {
 // Delivery says how and how long mail is carried on.
 type Delivery struct {
 	Port               int             // of MX hosts, 1 to 65535
+	TLS                TLS             // of deliveries to MX hosts that no route decides; those of routes have their own
 	Retry              []time.Duration // time between attempts; the last one repeats; never empty, all above 0
 	WarnAfter          time.Duration   // age at which the sender is told of the delay; less than GiveUpAfter
 	GiveUpAfter        time.Duration   // age at which the message is returned
@@ -144,6 +180,7 @@ func parse(name string, text []byte, hostname string) (*Config, error) {
 	if len(r.errors) > 0 {
 		return nil, r.errors.sorted()
 	}
+	fillRoutes(c, r.at)
 	c.sources = r.sources
 	return withBuiltIns(c), nil
 }
@@ -158,9 +195,12 @@ func defaults(hostname string) *Config {
 			Address:  "127.0.0.1:2525",
 			Role:     RoleRelay,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			TLS:      ListenPlain,
+			HoldMax:  defaultHold,
 		}},
 		Delivery: Delivery{
 			Port:               25,
+			TLS:                TLSOpportunistic,
 			Retry:              []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour},
 			WarnAfter:          4 * time.Hour,
 			GiveUpAfter:        5 * day, // RFC 5321 4.5.4.1: at least 4 to 5 days
@@ -185,6 +225,7 @@ func withBuiltIns(c *Config) *Config {
 	c.Route = append(c.Route, Route{
 		Match:   Match{Domain: []string{"localhost"}},
 		To:      Target{Kind: TargetMaildir, Path: "{data_dir}/mail/{local}"},
+		TLS:     TLSNone,
 		BuiltIn: true,
 	})
 	return c

@@ -7,10 +7,11 @@
 //
 //	c := config.Default()                        // serve without a file
 //	c, err := config.Load("/etc/holub.toml")     // err is Errors when the file was read and something in it is wrong
-//	for _, l := range c.Listen { open(l.Address, l.Role, l.Networks) }
+//	for _, l := range c.Listen { e, err := l.Endpoint(); open(e, l.Role, l.Networks) }
 //	err = c.Show(os.Stdout)                      // every setting in force and where it came from
 //
-// It never opens a listener, looks up a name, or creates a folder: it reads one file, asks the system for the name of
-// the machine, and hands back values. It does not decide which route a recipient takes (internal/route) and it does not
-// fill in the placeholders of a Maildir path. cmd/holub calls it; internal/mta is built from what it returns.
+// It never opens a listener, looks up a name, starts a program, or creates a folder: it reads one file and the
+// certificates that are named in it, asks the system for the name of the machine, and hands back values. It does not
+// decide which route a recipient takes (internal/route) and it does not fill in the placeholders of a Maildir path.
+// cmd/holub calls it; internal/mta is built from what it returns.
 package config

@@ -53,6 +53,23 @@ func mustBeGiven[T any](f field[T]) field[T] {
 	return f
 }
 
+// inWords makes a row one whose default depends on other settings: words tell it, and a value that is not from the file
+// is its own default.
+func inWords[T any](f field[T], words string) field[T] {
+	f.preset = words
+	settings := f.settings
+	f.settings = func(path string, of, _ *T, sources map[string]string) []Setting {
+		all := settings(path, of, nil, sources)
+		for i := range all {
+			if all[i].Source == "default" {
+				all[i].Default = all[i].Value
+			}
+		}
+		return all
+	}
+	return f
+}
+
 // table makes a row for a table whose settings stand in the same struct or in one inside of it.
 func table[T, S any](name string, at func(*T) *S, text string, rows []field[S]) field[T] {
 	return field[T]{

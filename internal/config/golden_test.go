@@ -71,14 +71,19 @@ func TestDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, filepath.FromSlash("../../docs/configuration.md"), markdown(string(example)))
+	wire, err := os.ReadFile("testdata/wire.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.FromSlash("../../docs/configuration.md"), markdown(string(example), string(wire)))
 }
 
 // markdown writes docs/configuration.md.
-func markdown(example string) string {
+func markdown(example, wire string) string {
 	var out strings.Builder
 	out.WriteString(strings.ReplaceAll(docHead, "'", "`"))
-	out.WriteString("```toml\n" + example + "```\n\n## All settings\n\n" + strings.ReplaceAll(docValues, "'", "`"))
+	out.WriteString("```toml\n" + example + "```\n\nTLS, sockets, and other ways to the next hop:\n\n")
+	out.WriteString("```toml\n" + wire + "```\n\n## All settings\n\n" + strings.ReplaceAll(docValues, "'", "`"))
 	for _, d := range Describe() {
 		table, name := "", d.Key
 		if i := strings.LastIndexByte(d.Key, '.'); i >= 0 {

@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -87,46 +85,4 @@ func placeOf(table string) string {
 	default:
 		return "in [" + table + "]"
 	}
-}
-
-// checkTogether looks at settings that are right alone and wrong beside each other.
-func (r *reader) checkTogether(c *Config) {
-	d := c.Delivery
-	if !r.bad["delivery.warn_after"] && !r.bad["delivery.give_up_after"] && d.WarnAfter >= d.GiveUpAfter {
-		r.fail("", r.firstPlace("delivery.warn_after", "delivery.give_up_after"),
-			"delivery.warn_after (%s) must be less than delivery.give_up_after (%s), "+
-				"or the sender hears of the delay after the mail has come back",
-			FormatDuration(d.WarnAfter), FormatDuration(d.GiveUpAfter))
-	}
-	if len(c.Listen) == 0 && !r.bad["listen"] {
-		r.fail("listen", r.at["listen"], "listen is an empty list; leave it out to listen on 127.0.0.1:2525")
-	}
-	r.checkListeners(c.Listen)
-}
-
-// checkListeners refuses two listeners at one address.
-func (r *reader) checkListeners(all []Listen) {
-	first := map[netip.AddrPort]string{}
-	for i, l := range all {
-		key := fmt.Sprintf("listen[%d].address", i)
-		where, err := parseListenAddress(l.Address)
-		if err != nil || where.Port() == 0 { // noted already, or any free port
-			continue
-		}
-		if old, there := first[where]; there {
-			r.fail(key, r.at[key], "%s: %q is the same address as %s at line %d; each listener needs its own",
-				key, l.Address, old, r.at[old].line)
-			continue
-		}
-		first[where] = key
-	}
-}
-
-// firstPlace gives the place of the first of the keys that is in the file.
-func (r *reader) firstPlace(keys ...string) position {
-	i := slices.IndexFunc(keys, func(k string) bool { return r.at[k].line > 0 })
-	if i < 0 {
-		return position{1, 1}
-	}
-	return r.at[keys[i]]
 }

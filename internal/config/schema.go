@@ -12,10 +12,11 @@ func schema() []field[Config] {
 		hostname(),
 		one("data_dir", text("path", "/var/lib/holub", checkPath), func(c *Config) *string { return &c.DataDir },
 			"The folder in which the spool lies. A relative path is relative to the working directory of holub."),
-		tables("listen", func(c *Config) *[]Listen { return &c.Listen }, Listen{Role: RoleRelay},
+		tables("listen", func(c *Config) *[]Listen { return &c.Listen },
+			Listen{Role: RoleRelay, TLS: ListenPlain, HoldMax: defaultHold},
 			"The addresses at which mail is taken, each with its own `[[listen]]`. A file without any gets one: "+
 				"127.0.0.1:2525, role relay, networks 127.0.0.0/8 and ::1/128.", listenRows()),
-		tables("route", func(c *Config) *[]Route { return &c.Route }, Route{},
+		tables("route", func(c *Config) *[]Route { return &c.Route }, Route{TLS: TLSOpportunistic},
 			"The rules that say where mail goes, each with its own `[[route]]`. The first that matches a recipient wins. "+
 				"Behind the last one stands a built-in rule that puts mail for the domain localhost into "+
 				"`maildir:{data_dir}/mail/{local}`; a rule for every recipient stands before it and takes that mail too. "+
@@ -41,16 +42,52 @@ func hostname() field[Config] {
 }
 
 func listenRows() []field[Listen] {
-	return []field[Listen]{
-		mustBeGiven(one("address", text("address with a port", "127.0.0.1:2525", checkListenAddress),
+	return append([]field[Listen]{
+		mustBeGiven(one("address", text("address to listen on", "127.0.0.1:2525", checkListenAddress),
 			func(l *Listen) *string { return &l.Address },
 			"An IP address and a port, such as `127.0.0.1:2525` or `[::1]:2525`; `:25` is port 25 at every address of "+
-				"the machine, and port 0 any free port.")),
-		one("role", role(), func(l *Listen) *Role { return &l.Role },
-			"`mx` takes mail of strangers for the domains of this server; `relay` takes mail for everywhere from `networks`."),
+				"the machine, and port 0 any free port. Or a Unix socket: `unix:/run/holub/smtp.sock`, with "+
+				"`?mode=0660` behind it for its permissions; without a mode the umask decides. Or the sockets that systemd "+
+				"hands over: `systemd:` for all of them, `systemd:NAME` for those with this FileDescriptorName.")),
+		one("role", word("role", []Role{RoleMX, RoleRelay, RoleLMTP}, "submission"), func(l *Listen) *Role { return &l.Role },
+			"`mx` takes mail of strangers for the domains of this server; `relay` takes mail for everywhere from `networks`; "+
+				"`lmtp` speaks LMTP and takes mail for the domains of this server, with a reply for each recipient. LMTP is "+
+				"not for the world: never at port 25 (RFC 2033 5), and over TCP only at a loopback address or with `networks`."),
 		one("networks", listOf(prefix(), "list of networks", `["192.0.2.0/24"]`, ""),
 			func(l *Listen) *[]netip.Prefix { return &l.Networks },
-			"Who may relay, that is send to everywhere, without logging in. Empty: nobody."),
+			"Who may relay, that is send to everywhere, without logging in. Empty: nobody. With role `lmtp`: who may speak "+
+				"at all; empty: everyone who can connect. A client at a Unix socket has no address: with role `relay` whoever "+
+				"may open the socket may relay, so its mode says who that is."),
+	}, listenWireRows()...)
+}
+
+// listenWireRows are the settings of a listener about what is spoken there.
+func listenWireRows() []field[Listen] {
+	file := text("path", "/etc/holub/cert.pem", checkFile)
+	networks := listOf(prefix(), "list of networks", `["10.0.0.0/8"]`, "")
+	return []field[Listen]{
+		one("tls", word("kind of TLS", []ListenTLS{ListenPlain, ListenStartTLS, ListenImplicit}),
+			func(l *Listen) *ListenTLS { return &l.TLS },
+			"`none`: no TLS. `starttls`: offered, and begun by the client's STARTTLS (RFC 3207). `implicit`: TLS from the "+
+				"first octet (RFC 8314), as at port 465. The last two need `certificate` and `key`."),
+		one("certificate", file, func(l *Listen) *string { return &l.Certificate },
+			"A PEM file with the certificate and, behind it, those that lead to its root. It is loaded when the configuration "+
+				"is checked. A relative path is relative to the working directory of holub, like that of `data_dir`."),
+		one("key", file, func(l *Listen) *string { return &l.Key },
+			"A PEM file with the private key of the certificate; it may be the same file."),
+		one("proxy", networks, func(l *Listen) *[]netip.Prefix { return &l.Proxy },
+			"The networks of proxies. A connection from them must begin with the PROXY protocol, version 1 or 2, and counts "+
+				"as one of the client that it names; others are served as they are. At a Unix socket any entry here means that "+
+				"every connection is one of a proxy. Empty: there is none."),
+		one("xclient", networks, func(l *Listen) *[]netip.Prefix { return &l.XClient },
+			"Who may say with XCLIENT for which client they speak; it is offered to nobody else. Only a filter or proxy of "+
+				"your own belongs here: it can take any address on. Empty: nobody."),
+		one("seven_bit", boolean(), func(l *Listen) *bool { return &l.SevenBit },
+			"The channel carries 7 bits only: 8BITMIME and what builds on it are not offered, and an octet above 127 is "+
+				"neither sent nor taken."),
+		one("hold_max", hold(), func(l *Listen) *time.Duration { return &l.HoldMax },
+			"The longest time for which a client may ask to hold a message back with FUTURERELEASE (RFC 4865). `\"0\"`: the "+
+				"extension is not offered."),
 	}
 }
 
@@ -64,10 +101,24 @@ func routeRows() []field[Route] {
 			}),
 		mustBeGiven(one("to", fromText("target", "mx", ParseTarget, Target.String), func(r *Route) *Target { return &r.To },
 			"Where the mail goes. `mx`: the MX hosts of its domain. `smtp://HOST:PORT`: that host, port 25 if left out. "+
+				"`smtps://HOST:PORT`: the same with TLS from the first octet, port 465 if left out. `lmtp://HOST:PORT`: that "+
+				"host by LMTP. `smtp://unix:/PATH` and `lmtp://unix:/PATH`: a Unix socket. `smtp+exec:PROGRAM ARGUMENTS` and "+
+				"`lmtp+exec:`: a program whose standard input and output speak SMTP or LMTP, started without a shell. "+
 				"`maildir:PATH`: a Maildir; the placeholders `{local}`, `{domain}` and `{data_dir}` stand for the two parts "+
 				"of the recipient's address and the setting. `discard`: nowhere, and the sender is not told. "+
 				"`reject:TEXT`: refused with this text.")),
+		inWords(one("tls", deliveryTLS(), func(r *Route) *TLS { return &r.TLS },
+			"`none`: never TLS. `opportunistic`: STARTTLS where it is offered, whatever the certificate says, else plain. "+
+				"`required`: STARTTLS or `smtps://` with a certificate that is good for the host by the roots of the system; "+
+				"else the mail waits. `smtps://` with `opportunistic` takes any certificate."),
+			"the one of `[delivery]` for `mx`, `\"required\"` for `smtps://`, else `\"opportunistic\"`"),
+		one("seven_bit", boolean(), func(r *Route) *bool { return &r.SevenBit },
+			"The channel to the next hop carries 7 bits only: no octet above 127 is sent, whatever it offers."),
 	}
+}
+
+func deliveryTLS() codec[TLS] {
+	return word("level of TLS", []TLS{TLSOpportunistic, TLSRequired, TLSNone})
 }
 
 func dnsRows() []field[DNS] {
@@ -83,6 +134,11 @@ func deliveryRows() []field[Delivery] {
 	return []field[d]{
 		one("port", integer(1, 65535, ""), func(d *d) *int { return &d.Port },
 			"The port of MX hosts. Every MX host of the world is at port 25; another one is for tests."),
+		one("tls", deliveryTLS(), func(d *d) *TLS { return &d.TLS },
+			"The TLS of deliveries to MX hosts, in the words of `route.tls`; a `[[route]]` with its own goes before. "+
+				"`required` verifies the certificate by the name of the MX host and the roots of the system, and mail for "+
+				"hosts without one waits until it is returned. That name comes from the DNS: unless the DNS answer is secure, "+
+				"this does not keep out who can forge it. Verification by DANE and MTA-STS is not in this version."),
 		one("retry", listOf(duration(), "list of durations", `["1m", "1h"]`, "write at least one time to wait"),
 			func(d *d) *[]time.Duration { return &d.Retry },
 			"How long to wait after the first failed attempt, after the second, and so on; the last one repeats."),

@@ -10,7 +10,7 @@ import (
 type Setting struct {
 	Key     string // as in the file, with indexes for lists of tables: "listen[0].address"
 	Value   string // as TOML
-	Default string // as TOML; empty when every table must give this key
+	Default string // as TOML; empty when every table must give this key, or it depends on others
 	Source  string // FILE:LINE, or "default"
 }
 

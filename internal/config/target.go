@@ -2,22 +2,17 @@ package config
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/holub-mail/holub/smtp"
 )
 
 // TargetKind says in which way mail goes on.
 type TargetKind string
 
-// The kinds of targets, each the word with which its text begins.
+// The kinds of targets. The text of each but TargetSMTP begins with its kind.
 const (
 	TargetMX      TargetKind = "mx"      // to the hosts that the DNS names for the domain
-	TargetSMTP    TargetKind = "smtp"    // to one host
+	TargetSMTP    TargetKind = "smtp"    // to one next hop, by SMTP or LMTP, over whatever carries bytes both ways
 	TargetMaildir TargetKind = "maildir" // into a folder of this machine
 	TargetDiscard TargetKind = "discard" // nowhere, and it counts as delivered
 	TargetReject  TargetKind = "reject"  // nowhere, and the sender is told why
@@ -26,8 +21,14 @@ const (
 // Target is where a route sends its mail. Which fields are set follows from Kind.
 type Target struct {
 	Kind TargetKind
-	Host string // of TargetSMTP: a name or an IP address, an IPv6 address without brackets
-	Port int    // of TargetSMTP
+
+	// Of TargetSMTP.
+	Protocol    Protocol // what is spoken
+	Network     string   // where, as transport.ParseEndpoint reads it: "host:port", "unix:/path" or "exec:PROGRAM ARGS"
+	ImplicitTLS bool     // the session begins with the handshake (RFC 8314); only with a Host
+	Host        string   // a name in lower case or an IP address, without brackets; empty for a socket or a program
+	Port        int      // of Host
+
 	Path string // of TargetMaildir: a template with the placeholders {local}, {domain} and {data_dir}, not filled in
 	Text string // of TargetReject: what the sender is told, one line of ASCII
 }
@@ -47,19 +48,19 @@ func ParseTarget(s string) (Target, error) {
 		return Target{Kind: kind}, nil
 	case kind == TargetMX || kind == TargetDiscard:
 		return Target{}, fmt.Errorf("%s: nothing may follow %q", quoteShort(s), word)
-	case kind == TargetSMTP:
-		return parseSMTP(s)
+	case slices.Contains(hopForms, word):
+		return parseHop(s, word)
 	case kind == TargetMaildir:
 		return Target{Kind: kind, Path: rest}, checkTemplate(s, rest)
 	case kind == TargetReject:
 		text := strings.TrimSpace(rest)
 		return Target{Kind: kind, Text: text}, checkRejectText(s, text)
-	case word == "smtps", word == "lmtp", word == "mbox", word == "exec":
-		return Target{}, fmt.Errorf("%s: %s is not built yet; this version has smtp://, maildir:, mx, discard and reject",
-			quoteShort(s), word)
+	case word == "mbox", word == "exec":
+		return Target{}, fmt.Errorf("%s: %s is not built yet; this version has smtp://, smtps://, lmtp://, smtp+exec:, "+
+			"maildir:, mx, discard and reject", quoteShort(s), word)
 	}
 	hint := "write smtp://HOST:PORT, maildir:/PATH/{local}, mx, discard or reject:TEXT"
-	if near := nearest(word, []string{"smtp", "maildir", "mx", "discard", "reject"}); near != "" {
+	if near := nearest(word, append([]string{"maildir", "mx", "discard", "reject"}, hopForms...)); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return Target{}, fmt.Errorf("unknown target %s; %s", quoteShort(s), hint)
@@ -69,7 +70,7 @@ func ParseTarget(s string) (Target, error) {
 func (t Target) String() string {
 	switch t.Kind {
 	case TargetSMTP:
-		return "smtp://" + net.JoinHostPort(t.Host, strconv.Itoa(t.Port))
+		return t.hop()
 	case TargetMaildir:
 		return "maildir:" + t.Path
 	case TargetReject:
@@ -77,40 +78,6 @@ func (t Target) String() string {
 	default:
 		return string(t.Kind)
 	}
-}
-
-// parseSMTP reads smtp://HOST and smtp://HOST:PORT.
-func parseSMTP(s string) (Target, error) {
-	bad := fmt.Errorf("%s is not smtp://HOST:PORT; "+
-		"HOST is a name, an IPv4 address, or an IPv6 address in brackets", quoteShort(s))
-	rest, found := strings.CutPrefix(s, "smtp://")
-	if !found {
-		return Target{}, bad
-	}
-	host, port, err := net.SplitHostPort(rest)
-	if err != nil {
-		if host, port, err = net.SplitHostPort(rest + ":25"); err != nil {
-			return Target{}, bad
-		}
-	}
-	if !isHost(host, strings.HasPrefix(rest, "[")) {
-		return Target{}, bad
-	}
-	p, err := parsePort(port, 1)
-	if err != nil {
-		return Target{}, fmt.Errorf("%s: %w", quoteShort(s), err)
-	}
-	return Target{Kind: TargetSMTP, Host: host, Port: int(p)}, nil
-}
-
-// isHost tells a host to which one can connect. Only IPv6 addresses stand in brackets. The rules of EHLO are taken for
-// names, for they allow the underscore that machines inside of a house often have.
-func isHost(host string, brackets bool) bool {
-	if a, err := netip.ParseAddr(host); err == nil {
-		return a.Is6() == brackets
-	}
-	_, err := smtp.ParseHelo(host)
-	return err == nil && !brackets && !strings.HasPrefix(host, "[") && !endsInNumber(host)
 }
 
 // checkTemplate looks at the placeholders of a Maildir path.

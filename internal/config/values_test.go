@@ -86,12 +86,36 @@ func TestTargets(t *testing.T) {
 	}{
 		{"mx", Target{Kind: TargetMX}, ""},
 		{"discard", Target{Kind: TargetDiscard}, ""},
-		{"smtp://relay.example.org:2525", Target{Kind: TargetSMTP, Host: "relay.example.org", Port: 2525}, ""},
-		{"smtp://relay", Target{Kind: TargetSMTP, Host: "relay", Port: 25}, "smtp://relay:25"},
-		{"smtp://mail_sink:25", Target{Kind: TargetSMTP, Host: "mail_sink", Port: 25}, ""},
-		{"smtp://192.0.2.1", Target{Kind: TargetSMTP, Host: "192.0.2.1", Port: 25}, "smtp://192.0.2.1:25"},
-		{"smtp://[2001:db8::1]", Target{Kind: TargetSMTP, Host: "2001:db8::1", Port: 25}, "smtp://[2001:db8::1]:25"},
-		{"smtp://[2001:db8::1]:587", Target{Kind: TargetSMTP, Host: "2001:db8::1", Port: 587}, ""},
+		{"smtp://relay.example.org:2525",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "relay.example.org:2525", Host: "relay.example.org", Port: 2525}, ""},
+		{"smtp://relay",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "relay:25", Host: "relay", Port: 25}, "smtp://relay:25"},
+		{"smtp://Relay:25",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "relay:25", Host: "relay", Port: 25}, "smtp://relay:25"},
+		{"smtp://mail_sink:25",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "mail_sink:25", Host: "mail_sink", Port: 25}, ""},
+		{"smtp://192.0.2.1",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "192.0.2.1:25", Host: "192.0.2.1", Port: 25}, "smtp://192.0.2.1:25"},
+		{"smtp://[2001:DB8:0::1]",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "[2001:db8::1]:25",
+				Host: "2001:db8::1", Port: 25}, "smtp://[2001:db8::1]:25"},
+		{"smtp://[2001:db8::1]:587",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "[2001:db8::1]:587", Host: "2001:db8::1", Port: 587}, ""},
+		{"smtps://relay.example.org",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "relay.example.org:465",
+				ImplicitTLS: true, Host: "relay.example.org", Port: 465}, "smtps://relay.example.org:465"},
+		{"smtps://[::1]:4650",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "[::1]:4650", ImplicitTLS: true, Host: "::1", Port: 4650}, ""},
+		{"lmtp://127.0.0.1:24",
+			Target{Kind: TargetSMTP, Protocol: LMTP, Network: "127.0.0.1:24", Host: "127.0.0.1", Port: 24}, ""},
+		{"lmtp://unix:/run/dovecot/lmtp", Target{Kind: TargetSMTP, Protocol: LMTP, Network: "unix:/run/dovecot/lmtp"}, ""},
+		{"smtp://unix:/run/a%3fb",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "unix:/run/a%3Fb"}, "smtp://unix:/run/a%3Fb"},
+		{"smtp://unix:@holub", Target{Kind: TargetSMTP, Protocol: SMTP, Network: "unix:@holub"}, ""},
+		{"smtp+exec:ssh relay.example holub session",
+			Target{Kind: TargetSMTP, Protocol: SMTP, Network: "exec:ssh relay.example holub session"}, ""},
+		{"lmtp+exec:  deliver  -d \"a b\" ",
+			Target{Kind: TargetSMTP, Protocol: LMTP, Network: "exec:deliver -d 'a b'"}, "lmtp+exec:deliver -d 'a b'"},
 		{"maildir:/var/mail/{domain}/{local}", Target{Kind: TargetMaildir, Path: "/var/mail/{domain}/{local}"}, ""},
 		{"maildir:{data_dir}/mail", Target{Kind: TargetMaildir, Path: "{data_dir}/mail"}, ""},
 		{"reject:no such user: gone", Target{Kind: TargetReject, Text: "no such user: gone"}, ""},
@@ -114,7 +138,12 @@ func TestTargets(t *testing.T) {
 		"smtp://2001:db8::1:25",
 		"smtp://host:65536", "smtp://host:smtp", "smtp://host?x=1", "smtp://[::1]x", "maildir",
 		"maildir:{}", "maildir:a}b", "maildir:{{local}}",
-		"maildir:a\x00", "mx:", "discard:x", "reject", "reject: \t", "reject:a\r\nb"} {
+		"maildir:a\x00", "mx:", "discard:x", "reject", "reject: \t", "reject:a\r\nb",
+		"smtps:", "smtps://", "smtps://unix:/run/x", "smtps://host:0", "smtps+exec:a", "lmtps://host:24", "SMTP://host",
+		"lmtp://host", "lmtp://[::1]", "lmtp://host:", "lmtp://host:25", "lmtp://host:x", "lmtp:unix:/run/x",
+		"smtp://unix:", "smtp://unix:25", "smtp://unix:run/x", "smtp://unix:/run/x?mode=0660", "smtp://unix:/run/%",
+		"smtp://unix:/run/a\nb", "smtp://exec:25", "smtp://systemd:25", "smtp://stdio:25", "smtp://unix",
+		"smtp+exec:", "smtp+exec: ", "smtp+exec:'a", "smtp+exec:a\\", "smtp+exec://a\nb", "smtp+exec", "smtp+exec:a\x00"} {
 		if got, err := ParseTarget(in); err == nil {
 			t.Errorf("ParseTarget(%q) = %+v, want an error", in, got)
 		}
@@ -124,6 +153,9 @@ func TestTargets(t *testing.T) {
 func FuzzTarget(f *testing.F) {
 	f.Add("smtp://[2001:db8::1]:25")
 	f.Add("maildir:/var/mail/{local}")
+	f.Add("smtps://Relay.example")
+	f.Add("lmtp://unix:/run/a%3Fb")
+	f.Add("lmtp+exec:deliver -d 'a b' \"c\\\"d\"")
 	f.Add("reject: a text")
 	f.Fuzz(func(t *testing.T, s string) {
 		first, err := ParseTarget(s)

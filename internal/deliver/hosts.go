@@ -15,9 +15,10 @@ import (
 
 // group is a set of hosts of equal preference.
 type group struct {
-	hosts []string
-	port  int
-	relay bool // named by the configuration, not found by MX
+	hosts   []string
+	port    int
+	relay   bool   // named by the configuration, not found by MX
+	channel string // in place of hosts and port: "unix:/path" or "exec:program"
 }
 
 // exchangers finds the mail exchangers of a domain, the preferred first (RFC 5321 5.1).
@@ -71,6 +72,9 @@ func (r *Remote) rank(records []dns.MX) []group {
 // resolve looks up all hosts of a group. problem tells what is wrong where there is no address; with self it says that
 // one of the hosts is this server.
 func (r *Remote) resolve(ctx context.Context, g group) (found []host, problem *spool.Outcome, self bool) {
+	if g.channel != "" {
+		return []host{{channel: g.channel}}, nil, false
+	}
 	for _, name := range g.hosts {
 		addrs, err := r.addresses(ctx, name)
 		if err != nil {
@@ -80,7 +84,7 @@ func (r *Remote) resolve(ctx context.Context, g group) (found []host, problem *s
 			}
 		}
 		for _, addr := range addrs {
-			h := host{name, netip.AddrPortFrom(addr, uint16(g.port))}
+			h := host{name: name, addr: netip.AddrPortFrom(addr, uint16(g.port))}
 			if r.options.Self(h.addr) {
 				return nil, loop(name), true
 			}

@@ -146,7 +146,7 @@ func TestLoop(t *testing.T) {
 // TestLoopByItsOwnName is mail for this very host, whose address, as behind a translator, it does not know.
 func TestLoopByItsOwnName(t *testing.T) {
 	w := newWorld(t, "mx.example.net. A 127.0.0.2", "2", nil)
-	outcomes := w.remote.ToMX(t.Context(), "s", domain(t, "Mx.example.net"), w.task("joe"))
+	outcomes := w.remote.ToMX(t.Context(), "s", domain(t, "Mx.example.net"), Manner{}, w.task("joe"))
 	expect(t, "outcome", said(outcomes), "554 5.4.6")
 	expect(t, "visits", w.visited(), "")
 }
@@ -161,7 +161,7 @@ func TestLiterals(t *testing.T) {
 		w := newWorld(t, "", "2", func(o *Options) {
 			o.Self = func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("127.0.0.9") }
 		})
-		expect(t, literal, said(w.remote.ToMX(t.Context(), "s", domain(t, literal), w.task("joe"))), want)
+		expect(t, literal, said(w.remote.ToMX(t.Context(), "s", domain(t, literal), Manner{}, w.task("joe"))), want)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestRelayHost(t *testing.T) {
 		w := newWorld(t, zone, "2", func(o *Options) {
 			o.Self = func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("127.0.0.9") }
 		})
-		expect(t, host, said(w.remote.ToHost(t.Context(), "s", host, w.port, w.task("joe"))), want)
+		expect(t, host, said(w.remote.ToHop(t.Context(), "s", Hop{Host: host, Port: w.port}, Manner{}, w.task("joe"))), want)
 		if n := w.dns.Questions("relay.example", "MX"); n != 0 {
 			t.Errorf("the MX of the relay host was asked for %d times", n)
 		}

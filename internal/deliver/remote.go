@@ -2,6 +2,8 @@ package deliver
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/sender"
+	"github.com/holub-mail/holub/transport"
 )
 
 // Resolver is what Remote asks the DNS; *dns.Resolver is one.
@@ -32,6 +35,7 @@ type Options struct {
 	ConnectTimeout time.Duration                                                        // for one address; default 30 seconds
 	IdleTime       time.Duration                                                        // how long an unused session is kept; default 5 seconds
 	Timeouts       sender.Timeouts                                                      // zero: those of RFC 5321 4.5.3.2
+	Roots          *x509.CertPool                                                       // whom certificates are verified by; default: the system's
 }
 
 // maxAddresses bounds how many addresses one attempt tries: a domain with a hundred of them must not hold a message for
@@ -77,95 +81,141 @@ func NewRemote(o Options) *Remote {
 func (r *Remote) Close() { r.idle.close() }
 
 // ToMX delivers to the mail exchangers of a domain, or to the address of a literal (RFC 5321 5.1).
-func (r *Remote) ToMX(ctx context.Context, site string, domain smtp.Domain, t Task) []spool.Outcome {
-	return r.deliver(ctx, site, t, func() ([]group, *spool.Outcome) { return r.exchangers(ctx, domain) })
+func (r *Remote) ToMX(ctx context.Context, site string, domain smtp.Domain, manner Manner, t Task) []spool.Outcome {
+	return r.deliver(ctx, site, manner, t, func() ([]group, *spool.Outcome) { return r.exchangers(ctx, domain) })
 }
 
-// ToHost delivers to a relay host, given by name or address.
-func (r *Remote) ToHost(ctx context.Context, site, host string, port int, t Task) []spool.Outcome {
-	return r.deliver(ctx, site, t, func() ([]group, *spool.Outcome) {
-		return []group{{hosts: []string{host}, port: port, relay: true}}, nil
+// ToHop delivers to a next hop that the configuration names.
+func (r *Remote) ToHop(ctx context.Context, site string, hop Hop, manner Manner, t Task) []spool.Outcome {
+	return r.deliver(ctx, site, manner, t, func() ([]group, *spool.Outcome) {
+		return []group{{hosts: []string{hop.Host}, port: hop.Port, relay: true, channel: hop.Channel}}, nil
 	})
 }
 
 // deliver uses a session that is at hand, else tries the hosts one after the other until nothing is pending.
-func (r *Remote) deliver(ctx context.Context, site string, t Task, find func() ([]group, *spool.Outcome)) []spool.Outcome {
-	a := newAttempt(t)
+func (r *Remote) deliver(ctx context.Context, site string, manner Manner, t Task,
+	find func() ([]group, *spool.Outcome)) []spool.Outcome {
+	if t.Message.Asked.RequireTLS { // RFC 8689 4.2.1; such sessions are a site of their own
+		manner.TLS = max(manner.TLS, sender.TLSRequired)
+		site += " requiretls"
+	}
+	v := &visit{Remote: r, site: site, manner: manner, attempt: newAttempt(t)}
 	if s := r.idle.take(site); s != nil {
 		// A kept session may have died meanwhile: what it didn't decide goes to a new one.
-		r.converse(ctx, site, s, a)
-		if len(a.pending) == 0 {
-			return a.outcomes()
+		v.converse(ctx, s)
+		if len(v.pending) == 0 {
+			return v.outcomes()
 		}
 		if !s.client.Broken() {
-			a.refusedBy = s.host
+			v.refusedBy = s.host
 		}
 	}
 	groups, problem := find()
 	if problem != nil {
-		a.all(*problem)
-		return a.outcomes()
+		v.all(*problem)
+		return v.outcomes()
 	}
-	r.walk(ctx, site, groups, a)
-	return a.outcomes()
+	v.walk(ctx, groups)
+	return v.outcomes()
+}
+
+// visit is one attempt on its way from host to host.
+type visit struct {
+	*Remote
+	*attempt
+	site   string
+	manner Manner
 }
 
 // walk tries the hosts in their order of preference.
-func (r *Remote) walk(ctx context.Context, site string, groups []group, a *attempt) {
+func (v *visit) walk(ctx context.Context, groups []group) {
 	tried := 0
 	for _, g := range groups {
-		addresses, problem, self := r.resolve(ctx, g)
+		addresses, problem, self := v.resolve(ctx, g)
 		if g.relay {
 			problem = ownFault(problem)
 		}
 		if problem != nil && tried == 0 {
-			a.all(*problem)
+			v.all(*problem)
 		}
 		if self {
 			return // RFC 5321 5.1: this host, and with it every host that is not preferred to it
 		}
 		for _, h := range addresses {
-			if h.String() == a.refusedBy {
+			if h.String() == v.refusedBy {
 				continue // it has just said so, in a session that was kept
 			}
-			if tried++; tried > maxAddresses || ctx.Err() != nil || len(a.pending) == 0 {
+			if tried++; tried > maxAddresses || ctx.Err() != nil || len(v.pending) == 0 {
 				return
 			}
-			r.try(ctx, site, h, a)
+			v.try(ctx, h)
 		}
 	}
 }
 
 // try opens a session with one address and sends.
-func (r *Remote) try(ctx context.Context, site string, h host, a *attempt) {
-	s, err := r.connect(ctx, h)
+func (v *visit) try(ctx context.Context, h host) {
+	s, err := v.connect(ctx, h, v.manner)
+	if err != nil && v.manner.TLS == sender.TLSOpportunistic && brokeInTLS(err) {
+		// RFC 7435 3: TLS that does not come about is no worse than none.
+		plain := v.manner
+		plain.TLS = sender.TLSNone
+		s, err = v.connect(ctx, h, plain)
+	}
 	if err != nil {
-		a.all(connectOutcome(ctx, h, err))
+		v.all(v.connectOutcome(ctx, h, err))
 		return
 	}
-	r.converse(ctx, site, s, a)
+	v.converse(ctx, s)
 }
 
-// connect opens a session: connection, greeting, EHLO.
-func (r *Remote) connect(ctx context.Context, h host) (*session, error) {
-	dialing, cancel := context.WithTimeout(ctx, r.options.ConnectTimeout)
+// brokeInTLS tells a session that ended between STARTTLS and the end of the handshake.
+func brokeInTLS(err error) bool {
+	var broken *sender.SessionError
+	return errors.As(err, &broken) && broken.Stage == sender.StageTLS
+}
+
+// connect opens a session: connection, greeting, EHLO, TLS.
+func (v *visit) connect(ctx context.Context, h host, manner Manner) (*session, error) {
+	dialing, cancel := context.WithTimeout(ctx, v.options.ConnectTimeout)
 	defer cancel()
-	conn, err := r.options.Dial(dialing, "tcp", h.addr.String())
+	conn, err := v.dial(dialing, h)
 	if err != nil {
 		return nil, err
 	}
-	client, err := sender.NewClient(ctx, conn, sender.Options{Hello: r.hello, Timeouts: r.options.Timeouts})
+	client, err := sender.NewClient(ctx, conn, sender.Options{Hello: v.hello, Timeouts: v.options.Timeouts, TLS: manner.TLS,
+		TLSConfig: &tls.Config{ServerName: h.name, RootCAs: v.options.Roots}, LMTP: manner.LMTP, SevenBit: manner.SevenBit})
 	if err != nil {
 		return nil, err
 	}
 	return &session{client: client, host: h.String()}, nil
 }
 
+func (v *visit) dial(ctx context.Context, h host) (net.Conn, error) {
+	if h.channel == "" {
+		return v.options.Dial(ctx, "tcp", h.addr.String())
+	}
+	endpoint, err := transport.ParseEndpoint(h.channel)
+	if err != nil {
+		return nil, err
+	}
+	return transport.Dial(ctx, endpoint, transport.DialOptions{})
+}
+
 // connectOutcome is what a host that gave no session means for the recipients. A refusal in the host's own words counts
 // as it stands; everything else passes.
-func connectOutcome(ctx context.Context, h host, err error) spool.Outcome {
+func (v *visit) connectOutcome(ctx context.Context, h host, err error) spool.Outcome {
+	if v.task.Message.Asked.RequireTLS && errors.Is(err, sender.ErrTLS) {
+		return spool.Outcome{Reason: spool.ReasonSession, Reply: smtp.Replyf(550, smtp.EnhancedCode{5, 7, 30},
+			"REQUIRETLS was asked for, and %s has no TLS that can be trusted: %v", h, err)}
+	}
 	if reply, ok := smtp.AsReply(err); ok {
-		return spool.Outcome{Reply: reply, Host: h.String(), Reason: spool.ReasonSession}
+		o := spool.Outcome{Reply: reply, Host: h.String(), Reason: spool.ReasonSession}
+		var broken *sender.SessionError
+		if errors.As(err, &broken) && broken.Local {
+			o.Host = ""
+		}
+		return o
 	}
 	if ctx.Err() != nil {
 		return Stopped(0)
@@ -179,60 +229,64 @@ func connectOutcome(ctx context.Context, h host, err error) spool.Outcome {
 }
 
 // converse sends the message to the pending recipients over one session, and keeps or ends the session.
-func (r *Remote) converse(ctx context.Context, site string, s *session, a *attempt) {
-	defer a.nextHost()
+func (v *visit) converse(ctx context.Context, s *session) {
+	defer v.nextHost()
 	for again := true; again; {
 		var err error
-		again, err = r.send(ctx, s, a)
+		again, err = v.send(ctx, s)
 		s.uses++
 		if err != nil || s.client.Broken() {
 			s.client.Close()
 			return
 		}
 	}
-	if s.uses >= maxUses || ctx.Err() != nil {
+	if s.uses >= maxUses || s.client.Exhausted() || ctx.Err() != nil {
 		quit(s)
 		return
 	}
-	r.idle.give(site, s)
+	v.idle.give(v.site, s)
 }
 
 // send makes one transaction for the pending recipients and leaves those pending that the host may take in another one
 // right away: it had enough of them for this. RFC 5321 4.5.3.1.10 has it say so with 452, and knows of hosts that say 552.
 // again tells that there are such.
-func (r *Remote) send(ctx context.Context, s *session, a *attempt) (again bool, err error) {
-	to := a.pending
-	a.pending = nil
-	content, err := a.task.Open(ctx)
+func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
+	to := v.pending
+	v.pending = nil
+	content, err := v.task.Open(ctx)
 	if err != nil {
 		for _, n := range to {
-			a.last[n] = NotRead(ctx, n, err)
+			v.last[n] = NotRead(ctx, n, err)
 		}
 		return false, nil
 	}
 	defer content.Close()
-	m := a.task.Message
-	env := sender.Envelope{From: m.From, Size: m.Size, EightBit: m.EightBit}
-	for _, n := range to {
-		env.To = append(env.To, m.Recipients[n].To)
-	}
-	result, err := s.client.Send(ctx, env, content)
+	result, err := s.client.Send(ctx, envelope(v.task.Message, to, time.Now()), content)
+	dsn := s.client.Extensions().DSN
 	accepted := false
 	for i, n := range to {
 		o := result.Outcomes[i]
-		a.last[n] = spool.Outcome{N: n, Reply: o.Reply, Host: s.host, Reason: spool.ReasonRefused}
+		v.last[n] = outcome(n, o, s.host, dsn)
 		switch {
 		case o.Reply.IsZero():
-			a.undecided(ctx, s.host, n, err)
+			v.undecided(ctx, s.host, n, err)
 		case o.Reply.Positive():
 			accepted = true
-		case (o.Reply.Code == 452 || o.Reply.Code == 552 && accepted) && o.Stage == sender.StageRcpt:
-			a.pending = append(a.pending, n)
-		case o.Reply.Temporary():
-			a.elsewhere = append(a.elsewhere, n)
+		case (o.Reply.Code == 452 || o.Reply.Code == 552 && accepted) && o.Stage == sender.StageRcpt && !o.Local:
+			v.pending = append(v.pending, n)
+		case o.Reply.Temporary(), o.Local: // what this host lacks another may have
+			v.elsewhere = append(v.elsewhere, n)
 		}
 	}
-	return accepted && len(a.pending) > 0 && err == nil, err
+	return accepted && len(v.pending) > 0 && err == nil, err
+}
+
+// outcome is what a reply means for a recipient.
+func outcome(n int, o sender.Outcome, host string, dsn bool) spool.Outcome {
+	if o.Local {
+		host = ""
+	}
+	return spool.Outcome{N: n, Reply: o.Reply, Host: host, Reason: spool.ReasonRefused, Passed: dsn && o.Reply.Positive()}
 }
 
 // undecided notes the outcome of a recipient for whom no reply came. Another host is tried for it unless the message
@@ -256,13 +310,17 @@ func (a *attempt) undecided(ctx context.Context, host string, n int, err error) 
 	a.last[n] = o
 }
 
-// host is one address to try, with the name it was found by.
+// host is one address to try, with the name it was found by, or a channel that has no address.
 type host struct {
-	name string
-	addr netip.AddrPort
+	name    string
+	addr    netip.AddrPort
+	channel string
 }
 
-// String gives "mx.example.org [192.0.2.1]:25".
+// String gives "mx.example.org [192.0.2.1]:25", or the channel.
 func (h host) String() string {
+	if h.channel != "" {
+		return h.channel
+	}
 	return fmt.Sprintf("%s [%s]:%s", h.name, h.addr.Addr(), strconv.Itoa(int(h.addr.Port())))
 }

@@ -71,7 +71,7 @@ func (b *bubble) to(hosts ...string) []spool.Outcome {
 		addrs["relay.example"] = append(addrs["relay.example"], netip.MustParseAddr(h))
 	}
 	b.remote.options.Resolver = addrs
-	return b.remote.ToHost(b.t.Context(), "site", "relay.example", 25, b.task("joe"))
+	return b.remote.ToHop(b.t.Context(), "site", Hop{Host: "relay.example", Port: 25}, Manner{}, b.task("joe"))
 }
 
 // TestConnectTimeout waits for each address that does not answer as long as it is told, and goes on to the next.
@@ -125,7 +125,7 @@ func TestStopWhileItWaits(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			start := time.Now()
-			outcomes := b.remote.ToMX(ctx, "site", smtp.AddressLiteral(netip.MustParseAddr(host)), b.task("joe ann"))
+			outcomes := b.remote.ToMX(ctx, "site", smtp.AddressLiteral(netip.MustParseAddr(host)), Manner{}, b.task("joe ann"))
 			expect(t, host, said(outcomes), "451 4.3.2 shutdown, 451 4.3.2 shutdown")
 			if took := time.Since(start); took != time.Minute {
 				t.Errorf("%s: it took %v", host, took)

@@ -268,7 +268,7 @@ func domain(t *testing.T, s string) smtp.Domain {
 // send delivers to example.org by MX.
 func (w *world) send(to string) []spool.Outcome {
 	w.t.Helper()
-	return w.remote.ToMX(w.t.Context(), "mx:example.org", domain(w.t, "example.org"), w.task(to))
+	return w.remote.ToMX(w.t.Context(), "mx:example.org", domain(w.t, "example.org"), Manner{}, w.task(to))
 }
 
 // said puts outcomes in words: code, enhanced code, the reason where it will wait, the host where one spoke.

@@ -31,6 +31,8 @@ type Options struct {
 	Hostname string
 
 	Networks    []netip.Prefix             // clients that may send to everyone
+	Trusted     func(net.Addr) bool        // more of them, such as those of a Unix socket; nil: none
+	OursAlone   bool                       // nobody may send to anyone but our recipients
 	Strangers   bool                       // others may send to our recipients; else to nobody
 	Ours        func(smtp.Path) bool       // a recipient that strangers may send to
 	Refusal     func(smtp.Path) smtp.Reply // what a recipient is refused with, whoever asks; zero: it is not
@@ -67,7 +69,11 @@ func (in *Intake) Rcpt(_ context.Context, s *receiver.Session, r smtp.Rcpt) smtp
 	if refusal := in.Refusal(r.To); !refusal.IsZero() {
 		return refusal
 	}
-	if in.trusted(s.RemoteAddr()) || in.Strangers && in.Ours(r.To) {
+	ours := in.Ours(r.To)
+	switch {
+	case in.OursAlone && !ours:
+		return relayDenied
+	case in.trusted(s.RemoteAddr()), in.Strangers && ours:
 		return smtp.Reply{}
 	}
 	return relayDenied
@@ -81,7 +87,7 @@ func (in *Intake) trusted(client net.Addr) bool {
 			return true
 		}
 	}
-	return false
+	return in.Trusted != nil && in.Trusted(client)
 }
 
 // Data stores the message. Its 250 means that the message is on disk (RFC 5321 4.2.5, 6.1).

@@ -18,19 +18,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/holub-mail/holub/dns"
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/deliver"
-	"github.com/holub-mail/holub/internal/intake"
 	"github.com/holub-mail/holub/internal/queue"
 	"github.com/holub-mail/holub/internal/route"
 	"github.com/holub-mail/holub/internal/settle"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/internal/spool/lsm"
 	"github.com/holub-mail/holub/smtp"
-	"github.com/holub-mail/holub/smtp/receiver"
 )
 
 // MTA is one running server.
@@ -44,10 +43,8 @@ type MTA struct {
 	queue   *queue.Queue
 	remote  *deliver.Remote
 	settler *settle.Settler
-	server  *receiver.Server
-
-	listeners []net.Listener
-	self      self
+	doors   []*door
+	self    self
 }
 
 // Grace is how long sessions and attempts may go on when the server stops. Whatever is cut then has not been answered or
@@ -69,7 +66,7 @@ func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
 	m := &MTA{cfg: cfg, log: log, engine: engine, ids: spool.NewIDs(0)}
-	m.routes = route.New(cfg.Hostname, cfg.DataDir, cfg.Route)
+	m.routes = route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
 	m.queue = queue.New(queue.Options{PerSite: cfg.Delivery.ConnectionsPerSite, Attempt: m.attempt})
 	m.remote = deliver.NewRemote(deliver.Options{
 		Hostname: cfg.Hostname, Resolver: resolver, Port: cfg.Delivery.Port, ConnectTimeout: cfg.Delivery.ConnectTimeout,
@@ -83,26 +80,21 @@ func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
 		},
 		GiveUp: cfg.Delivery.GiveUpAfter, WarnAfter: cfg.Delivery.WarnAfter, ReturnSize: cfg.Delivery.ReturnSize,
 	})
-	m.server = &receiver.Server{
-		Hostname: cfg.Hostname, Logger: log,
-		MaxSize: cfg.Limits.MessageSize, MaxRecipients: cfg.Limits.Recipients, MaxErrors: cfg.Limits.Errors,
-		MaxSessions: cfg.Limits.Sessions, IdleTimeout: cfg.Limits.IdleTimeout, MessageTimeout: cfg.Limits.MessageTimeout,
-	}
 	return m, nil
 }
 
 // Listen opens every listener of the configuration. On an error none is left open, and the spool is closed.
 func (m *MTA) Listen() error {
 	for _, l := range m.cfg.Listen {
-		listener, err := net.Listen("tcp", l.Address)
+		d, err := m.openDoor(l)
 		if err != nil {
-			for _, open := range m.listeners {
-				open.Close()
+			for _, open := range m.doors {
+				open.listener.Close()
 			}
-			return errors.Join(fmt.Errorf("listen on %s: %w", l.Address, err), m.engine.Close())
+			return errors.Join(err, m.engine.Close())
 		}
-		m.listeners = append(m.listeners, listener)
-		m.self.add(listener.Addr())
+		m.doors = append(m.doors, d)
+		m.self.add(d.listener.Addr())
 	}
 	return nil
 }
@@ -110,8 +102,8 @@ func (m *MTA) Listen() error {
 // Addrs are the addresses that Listen opened, in the order of the configuration.
 func (m *MTA) Addrs() []net.Addr {
 	var addrs []net.Addr
-	for _, l := range m.listeners {
-		addrs = append(addrs, l.Addr())
+	for _, d := range m.doors {
+		addrs = append(addrs, d.listener.Addr())
 	}
 	return addrs
 }
@@ -130,24 +122,17 @@ func (m *MTA) Run(ctx context.Context) error {
 		defer close(queueEnded)
 		m.queue.Run(stopQueue, attempts)
 	}()
-	failed := make(chan error, len(m.listeners))
-	for i, l := range m.listeners {
-		handler := intake.New(m.intakeOptions(m.cfg.Listen[i]))
-		go func() { failed <- m.server.ServeWith(l, handler) }()
+	failed := make(chan error, len(m.doors))
+	for _, d := range m.doors {
+		go func() { failed <- d.serve() }()
 	}
 
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
-		err = fmt.Errorf("a listener ended: %w", err)
 	}
-	m.log.Info("stopping", "sessions", m.server.Sessions())
-	grace, cancel := context.WithTimeout(context.Background(), sessionGrace)
-	defer cancel()
-	if err := m.server.Shutdown(grace); err != nil {
-		m.log.Warn("sessions were cut off", "after", sessionGrace)
-	}
+	m.closeDoors()
 	stop()
 	cut := time.AfterFunc(attemptGrace, cutAttempts)
 	defer cut.Stop()
@@ -158,14 +143,31 @@ func (m *MTA) Run(ctx context.Context) error {
 	return errors.Join(err, m.engine.Close())
 }
 
-func (m *MTA) intakeOptions(l config.Listen) intake.Options {
-	return intake.Options{
-		Engine: m.engine, IDs: m.ids, Hostname: m.cfg.Hostname, Logger: m.log,
-		Networks: l.Networks, Strangers: l.Role == config.RoleMX, Ours: m.routes.Ours, Refusal: m.refusal,
-		MaxReceived: m.cfg.Limits.Received,
-		Accepted:    func(msg *spool.Message) { m.queue.Add(m.jobs(msg, all(msg))...) },
+// Close closes the spool of an MTA that was not run.
+func (m *MTA) Close() error { return m.engine.Close() }
+
+// closeDoors ends all sessions, gently within their grace.
+func (m *MTA) closeDoors() {
+	sessions := 0
+	for _, d := range m.doors {
+		sessions += d.server.Sessions()
 	}
+	m.log.Info("stopping", "sessions", sessions)
+	grace, cancel := context.WithTimeout(context.Background(), sessionGrace)
+	defer cancel()
+	var closing sync.WaitGroup
+	for _, d := range m.doors {
+		closing.Go(func() {
+			if err := d.server.Shutdown(grace); err != nil {
+				m.log.Warn("sessions were cut off", "listener", d.cfg.Address, "after", sessionGrace)
+			}
+		})
+	}
+	closing.Wait()
 }
+
+// accepted queues a message that intake has committed.
+func (m *MTA) accepted(msg *spool.Message) { m.queue.Add(m.jobs(msg, all(msg))...) }
 
 // refusal is what a recipient whose route rejects it is told right away.
 func (m *MTA) refusal(to smtp.Path) smtp.Reply {

@@ -14,6 +14,7 @@ import (
 	"github.com/holub-mail/holub/internal/queue"
 	"github.com/holub-mail/holub/internal/route"
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/smtp/sender"
 )
 
 // attempt is the trip from the queue back into the spool: load, route, deliver, settle. It returns what is still owed of
@@ -110,9 +111,9 @@ func (m *MTA) task(msg *spool.Message, recipients []int) deliver.Task {
 func (m *MTA) deliver(ctx context.Context, to route.Destination, t deliver.Task) []spool.Outcome {
 	switch to.Kind {
 	case config.TargetMX:
-		return m.remote.ToMX(ctx, to.Site, to.MX, t)
+		return m.remote.ToMX(ctx, to.Site, to.MX, manner(to), t)
 	case config.TargetSMTP:
-		return m.remote.ToHost(ctx, to.Site, to.Host, to.Port, t)
+		return m.remote.ToHop(ctx, to.Site, hop(to.Hop), manner(to), t)
 	case config.TargetMaildir:
 		return local.Maildir(ctx, to.Dir, m.cfg.Hostname, t)
 	case config.TargetDiscard:
@@ -120,6 +121,28 @@ func (m *MTA) deliver(ctx context.Context, to route.Destination, t deliver.Task)
 	default:
 		return deliver.Reject(t, to.Text)
 	}
+}
+
+// hop is where a configured next hop is.
+func hop(t config.Target) deliver.Hop {
+	if t.Host == "" {
+		return deliver.Hop{Channel: t.Network}
+	}
+	return deliver.Hop{Host: t.Host, Port: t.Port}
+}
+
+// manner is how the destination wants to be spoken to.
+func manner(to route.Destination) deliver.Manner {
+	how := deliver.Manner{LMTP: to.Hop.Protocol == config.LMTP, SevenBit: to.SevenBit}
+	switch {
+	case to.Hop.ImplicitTLS:
+		how.TLS = sender.TLSImplicit
+	case to.TLS == config.TLSOpportunistic:
+		how.TLS = sender.TLSOpportunistic
+	case to.TLS == config.TLSRequired:
+		how.TLS = sender.TLSRequired
+	}
+	return how
 }
 
 // jobs groups those of a message's recipients that wait into jobs, by site and due time.

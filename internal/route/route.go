@@ -5,7 +5,7 @@
 // It never connects, delivers or decides who may send; internal/mta asks it for the queue and for each attempt, and for
 // the recipients that intake may accept from strangers.
 //
-//	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route)
+//	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
 //	dest := table.Route(recipient)
 //	dest.Site   // "mx:example.org": what shares caps and connections
 package route
@@ -20,13 +20,14 @@ import (
 
 // Destination is how one recipient is reached.
 type Destination struct {
-	Kind config.TargetKind
-	Site string      // destinations with the same site share connections and caps
-	MX   smtp.Domain // TargetMX: the domain, or the literal, whose hosts take the mail
-	Host string      // TargetSMTP
-	Port int         // TargetSMTP
-	Dir  string      // TargetMaildir: the folder
-	Text string      // TargetReject: what the sender is told
+	Kind     config.TargetKind
+	Site     string        // destinations with the same site share connections and caps
+	MX       smtp.Domain   // TargetMX: the domain, or the literal, whose hosts take the mail
+	Hop      config.Target // TargetSMTP: the next hop and how it is spoken to
+	TLS      config.TLS    // TargetMX, TargetSMTP: how much TLS the delivery needs
+	SevenBit bool          // TargetMX, TargetSMTP: the channel carries 7 bits only
+	Dir      string        // TargetMaildir: the folder
+	Text     string        // TargetReject: what the sender is told
 }
 
 // Table is an ordered list of rules; the first that matches counts, and without one the domain's MX records do.
@@ -34,23 +35,30 @@ type Table struct {
 	hostname smtp.Domain
 	dataDir  string
 	rules    []rule
+	byMX     rule // where no rule matches
+	here     rule // the Maildirs of this server
 }
 
 type rule struct {
-	domains []string // lower case; empty matches everything
-	target  config.Target
+	domains  []string // lower case; empty matches everything
+	target   config.Target
+	tls      config.TLS
+	sevenBit bool
 }
 
-// New makes the table of a configuration. A recipient without a domain (<postmaster>) counts as one of hostname.
-func New(hostname, dataDir string, routes []config.Route) *Table {
+// New makes the table of a configuration. A recipient without a domain (<postmaster>) counts as one of hostname. TLS is
+// how much of it deliveries by MX need where no rule says.
+func New(hostname, dataDir string, routes []config.Route, tls config.TLS) *Table {
 	t := &Table{dataDir: dataDir}
+	t.byMX = rule{target: config.Target{Kind: config.TargetMX}, tls: tls}
+	t.here = rule{target: config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}}
 	t.hostname, _ = smtp.ParseDomain(hostname)
 	for _, r := range routes {
 		var domains []string
 		for _, d := range r.Match.Domain {
 			domains = append(domains, patternKey(d))
 		}
-		t.rules = append(t.rules, rule{domains, r.To})
+		t.rules = append(t.rules, rule{domains, r.To, r.TLS, r.SevenBit})
 	}
 	return t
 }
@@ -69,9 +77,9 @@ func (t *Table) Route(to smtp.Path) Destination {
 		return t.postmaster()
 	}
 	if r := t.find(to.Domain.Key()); r != nil {
-		return t.destination(r.target, to.Mailbox)
+		return t.destination(r, to.Mailbox)
 	}
-	return t.destination(config.Target{Kind: config.TargetMX}, to.Mailbox)
+	return t.destination(&t.byMX, to.Mailbox)
 }
 
 // postmaster is where <postmaster> without a domain goes: where the rules send postmaster@hostname, or, when no rule that
@@ -80,9 +88,9 @@ func (t *Table) Route(to smtp.Path) Destination {
 func (t *Table) postmaster() Destination {
 	mailbox := smtp.Mailbox{Local: "postmaster", Domain: t.hostname}
 	if r := t.find(t.hostname.Key()); r != nil && r.names(t.hostname.Key()) && r.takes() {
-		return t.destination(r.target, mailbox)
+		return t.destination(r, mailbox)
 	}
-	return t.destination(config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}, mailbox)
+	return t.destination(&t.here, mailbox)
 }
 
 // Ours tells whether mail for a recipient is taken from anyone: a rule names its domain and does more than repeat the MX
@@ -135,12 +143,27 @@ func below(pattern, domain string) bool {
 	return ok && parent != "" && strings.HasSuffix(domain, parent)
 }
 
-func (t *Table) destination(target config.Target, to smtp.Mailbox) Destination {
-	d := Destination{Kind: target.Kind, Host: target.Host, Port: target.Port, Text: target.Text}
+// manner tells sites of one place apart that are spoken to in different ways: they share no session.
+func (r *rule) manner() string {
+	s := " tls=" + string(r.tls)
+	if r.sevenBit {
+		s += " 7bit"
+	}
+	return s
+}
+
+func (t *Table) destination(r *rule, to smtp.Mailbox) Destination {
+	target := r.target
+	d := Destination{Kind: target.Kind, Text: target.Text}
 	switch target.Kind {
 	case config.TargetMX:
 		d.MX = to.Domain
-		d.Site = "mx:" + to.Domain.Key()
+		d.TLS, d.SevenBit = r.tls, r.sevenBit
+		d.Site = "mx:" + to.Domain.Key() + r.manner()
+	case config.TargetSMTP:
+		d.Hop = target
+		d.TLS, d.SevenBit = r.tls, r.sevenBit
+		d.Site = target.String() + r.manner()
 	case config.TargetMaildir:
 		d.Dir = t.expand(target.Path, to)
 		d.Site = "maildir:" + d.Dir

@@ -24,7 +24,7 @@ func rules(t testing.TB, lines ...string) *Table {
 		}
 		routes = append(routes, config.Route{Match: config.Match{Domain: strings.Fields(patterns)}, To: target})
 	}
-	return New("mx.example.net", filepath.FromSlash("/data"), routes)
+	return New("mx.example.net", filepath.FromSlash("/data"), routes, config.TLSOpportunistic)
 }
 
 func path(t testing.TB, s string) smtp.Path {
@@ -42,7 +42,7 @@ func word(d Destination) string {
 	case config.TargetMX:
 		return "mx " + d.MX.String()
 	case config.TargetSMTP:
-		return fmt.Sprintf("host %s port %d", d.Host, d.Port)
+		return fmt.Sprintf("host %s port %d", d.Hop.Host, d.Hop.Port)
 	case config.TargetMaildir:
 		return "maildir " + filepath.ToSlash(d.Dir)
 	case config.TargetReject:

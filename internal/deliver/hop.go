@@ -1,0 +1,45 @@
+package deliver
+
+import (
+	"time"
+
+	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/smtp"
+	"github.com/holub-mail/holub/smtp/sender"
+)
+
+// Hop is a next hop that the configuration names: a host with its port, or a channel.
+type Hop struct {
+	Host    string // name or address
+	Port    int
+	Channel string // "unix:/path" or "exec:program arguments"; "" where Host counts
+}
+
+// Manner is how a host is spoken to.
+type Manner struct {
+	TLS      sender.TLSMode
+	LMTP     bool // RFC 2033
+	SevenBit bool // the channel carries 7 bits only
+}
+
+// envelope makes what is sent of a message to some of its recipients.
+func envelope(m *spool.Message, to []int, now time.Time) sender.Envelope {
+	env := sender.Envelope{From: m.From, Size: m.Size, EightBit: m.EightBit, Binary: m.Asked.Binary, UTF8: m.Asked.UTF8,
+		Return: m.Asked.Return, EnvelopeID: m.Asked.EnvelopeID, RequireTLS: m.Asked.RequireTLS}
+	if by := m.Asked.By; !by.IsZero() {
+		env.DeliverBy = &smtp.DeliverBy{Within: by.Sub(now), Return: m.Asked.ByReturn}
+		if m.Asked.ByReturn { // RFC 2852 4: with R the time must be above zero; the last attempt may come a little late
+			env.DeliverBy.Within = max(env.DeliverBy.Within, time.Second)
+		}
+	}
+	for _, n := range to {
+		r := &m.Recipients[n]
+		env.To = append(env.To, r.To)
+		env.Params = append(env.Params, sender.RecipientParams{Notify: r.Notify, Original: r.Original})
+		if r.Priority != 0 {
+			priority := r.Priority
+			env.Priority = &priority
+		}
+	}
+	return env
+}
