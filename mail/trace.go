@@ -41,7 +41,7 @@ func (r Received) Append(dst []byte) []byte {
 	if r.ID != "" {
 		id = "id " + traceAtom(r.ID)
 	}
-	if p, err := smtp.ParsePath("<" + r.For + ">"); err == nil && !p.IsNull() {
+	if p, err := smtp.ParsePath("<" + r.For + ">"); err == nil && !p.IsNull() && p.IsASCII() {
 		rcpt = "for " + p.String()
 	}
 	parts := []string{from, by, with, id, rcpt}
@@ -64,6 +64,9 @@ func (r Received) fromDomain() string {
 // AppendReturnPath writes the Return-Path field with its CRLF, which stands on top of a message at its final delivery
 // and only there (RFC 5321 4.4).
 func AppendReturnPath(dst []byte, p smtp.Path) []byte {
+	if back, err := smtp.ParsePath(p.String()); err == nil && back == p && !p.IsASCII() { // SMTPUTF8 (RFC 6532 3.2)
+		return append(append(append(dst, "Return-Path: "...), p.String()...), '\r', '\n')
+	}
 	return AppendField(dst, "Return-Path", p.String())
 }
 

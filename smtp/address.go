@@ -94,20 +94,23 @@ func parseLiteral(s string) (Domain, error) {
 		}
 		return Domain{text: s, addr: a}, nil
 	case strings.EqualFold(tag, "IPv6"):
-		a, err := netip.ParseAddr(content)
-		if err != nil || !a.Is6() || a.Zone() != "" {
+		a, ok := ipv6(content)
+		if !ok {
 			return Domain{}, bad
 		}
 		return Domain{text: s, addr: a.Unmap()}, nil // else Equal and Key would differ
-	case !isLdhString(tag) || content == "":
-		return Domain{}, bad
 	}
-	for i := range len(content) { // dcontent
-		if c := content[i]; c < 33 || c > 126 || c >= '[' && c <= ']' {
-			return Domain{}, bad
-		}
+	return Domain{}, bad // no other tag is registered (4.1.3)
+}
+
+// ipv6 reads an IPv6 address in the form of 4.1.3, where "::" stands for two groups of zeros at least.
+func ipv6(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	groups := len(strings.FieldsFunc(s, func(r rune) bool { return r == ':' }))
+	if strings.Contains(s, ".") {
+		groups++
 	}
-	return Domain{text: s}, nil
+	return a, err == nil && a.Is6() && a.Zone() == "" && (groups <= 6 || !strings.Contains(s, "::"))
 }
 
 // String gives the domain as it came.
@@ -166,6 +169,29 @@ func ParseMailbox(s string) (Mailbox, error) {
 		return Mailbox{}, err
 	}
 	return m, nil
+}
+
+// Limits of 4.5.3.1 within which every server must take a mailbox.
+const (
+	safeLocalPart = 64
+	safeMailbox   = 256 - len("<>")
+)
+
+// CheckMailbox tells whether s is a mailbox that every server must take: one that ParseMailbox reads and that keeps the
+// limits of 4.5.3.1.1 and 4.5.3.1.3, counted as it is written, quotes and backslashes included. Whoever lets people enter
+// addresses asks this; a server that is sent more than that may take it.
+func CheckMailbox(s string) error {
+	if _, err := ParseMailbox(s); err != nil {
+		return err
+	}
+	_, rest, _ := cutLocalPart(s)
+	switch {
+	case len(s)-len(rest) > safeLocalPart:
+		return fmt.Errorf("%w: longer than %d octets: %.80q", ErrLocalPart, safeLocalPart, s)
+	case len(s) > safeMailbox:
+		return fmt.Errorf("%w: longer than %d octets: %.80q", ErrMailbox, safeMailbox, s)
+	}
+	return nil
 }
 
 // String writes the mailbox with as little quoting as its local part allows (4.1.2).
@@ -372,15 +398,6 @@ func isLabel(s string, underscore bool) bool {
 		}
 	}
 	return true
-}
-
-func isLdhString(s string) bool {
-	for i := range len(s) {
-		if !isLetDig(s[i]) && s[i] != '-' {
-			return false
-		}
-	}
-	return s != "" && s[len(s)-1] != '-'
 }
 
 func isDotString(s string) bool {

@@ -26,9 +26,7 @@ func (r *Remote) exchangers(ctx context.Context, domain smtp.Domain) ([]group, *
 	if addr, ok := domain.Addr(); ok {
 		return []group{{hosts: []string{addr.String()}, port: r.options.Port}}, nil
 	}
-	if domain.IsLiteral() {
-		return nil, failed(550, smtp.EnhancedCode{5, 1, 2}, "No way is known to reach an address such as %s", domain)
-	}
+	domain = domain.ASCII() // the DNS has A-labels
 	records, err := r.options.Resolver.MX(ctx, domain.String())
 	switch {
 	case err != nil:
