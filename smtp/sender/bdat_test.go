@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -152,7 +153,38 @@ func TestChunks(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
+			if slices.Contains(server.commands, "RSET") {
+				t.Error("RSET after a message that was taken")
+			}
 		})
+	}
+}
+
+// TestLastChunkRefused has the last of many chunks refused: RSET comes in front of the next message.
+func TestLastChunkRefused(t *testing.T) {
+	for _, way := range chunkWays {
+		server := way.chunkServer
+		server.reply = func(n int, last bool) string {
+			if last && n > 0 {
+				return "554 5.6.0 spam"
+			}
+			return "250 taken"
+		}
+		opts := testOptions(t)
+		opts.LMTP = server.lmtp
+		c, done := server.start(t, opts)
+		for i, want := range []int{554, 250} {
+			content := bytes.NewReader(make([]byte, 200_000*(1-i)))
+			result, err := c.Send(t.Context(), oneRecipient(t), content)
+			if err != nil || result.Outcomes[0].Reply.Code != want {
+				t.Errorf("%s: got %v, %v; want %d", way.name, result, err, want)
+			}
+		}
+		c.Close()
+		<-done
+		if !slices.Contains(server.commands, "RSET") {
+			t.Errorf("%s: no RSET: %q", way.name, server.commands)
+		}
 	}
 }
 
