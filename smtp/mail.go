@@ -175,7 +175,7 @@ var mailParams = []mailParam{
 		func(_ *Mail, e Extensions) bool { return e.FutureRelease }},
 	{"HOLDUNTIL",
 		func(m *Mail, v string) (err error) { m.HoldUntil, err = time.Parse(time.RFC3339, v); return err },
-		func(m *Mail) (string, bool) { return m.HoldUntil.UTC().Format(time.RFC3339), !m.HoldUntil.IsZero() },
+		(*Mail).holdUntil,
 		func(_ *Mail, e Extensions) bool { return e.FutureRelease }},
 	{"MT-PRIORITY",
 		func(m *Mail, v string) (err error) { m.Priority, err = parsePriority(v); return err },
@@ -292,6 +292,13 @@ func (by *DeliverBy) value() string {
 		v += "T"
 	}
 	return v
+}
+
+func (m *Mail) holdUntil() (string, bool) {
+	if m.HoldUntil.IsZero() {
+		return "", false
+	}
+	return m.HoldUntil.UTC().Format(time.RFC3339), true
 }
 
 // parseHoldFor reads one to nine digits of seconds above zero (RFC 4865 4.1).

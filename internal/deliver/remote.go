@@ -248,8 +248,8 @@ func (v *visit) converse(ctx context.Context, s *session) {
 }
 
 // send makes one transaction for the pending recipients and leaves those pending that the host may take in another one
-// right away: it had enough of them for this. RFC 5321 4.5.3.1.10 has it say so with 452, and knows of hosts that say 552.
-// again tells that there are such.
+// right away: it had enough of them for this. RFC 5321 4.5.3.1.10 has it say so with 452, and knows of hosts that say 552;
+// the limits it told beforehand (RFC 9422) come as 452 as well. again tells that there are such.
 func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 	to := v.pending
 	v.pending = nil
@@ -272,7 +272,7 @@ func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 			v.undecided(ctx, s.host, n, err)
 		case o.Reply.Positive():
 			accepted = true
-		case (o.Reply.Code == 452 || o.Reply.Code == 552 && accepted) && o.Stage == sender.StageRcpt && !o.Local:
+		case (o.Reply.Code == 452 || o.Reply.Code == 552 && accepted) && o.Stage == sender.StageRcpt:
 			v.pending = append(v.pending, n)
 		case o.Reply.Temporary(), o.Local: // what this host lacks another may have
 			v.elsewhere = append(v.elsewhere, n)

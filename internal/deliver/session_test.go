@@ -332,3 +332,13 @@ func TestDiscardAndReject(t *testing.T) {
 		}
 	}
 }
+
+// TestLimits: a host that takes one recipient a transaction, and says so, has them all in one session (RFC 9422).
+func TestLimits(t *testing.T) {
+	w := newWorld(t, twoHosts, "2 3", nil)
+	w.arrange(func(w *world) { w.hosts["2"].srv.MaxRecipients = 1; w.hosts["2"].srv.Offer.Limits = &smtp.Limits{} })
+	expect(t, "outcomes", said(w.send("joe ann eve")), "250 2.0.0 by 2, 250 2.0.0 by 2, 250 2.0.0 by 2")
+	if n := w.hosts["2"].connections(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
