@@ -3,11 +3,14 @@ package main
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/holub-mail/holub/internal/peers"
+	"github.com/holub-mail/holub/smtp"
+	"github.com/holub-mail/holub/smtp/sender"
 )
 
 // TestHAProxy: behind a proxy that speaks PROXY version 2, the client in the trace is the proxy's client.
@@ -34,6 +37,22 @@ backend holub
 	if m := oneMessage(t, next, "the mail is relayed"); !strings.Contains(m.content, "([127.0.0.7])") {
 		t.Errorf("the trace does not name the client:\n%s", m.content)
 	}
+	// swaks can speak PROXY itself, version 1 and 2.
+	for i, version := range []string{"1", "2"} {
+		out, err := peers.Command(t, "swaks", "--server", s.addr, "--from", "a@example.org", "--to", "b@example.net",
+			"--proxy-version", version, "--proxy-family", []string{"TCP4", "AF_INET"}[i], "--proxy-protocol", "STREAM",
+			"--proxy-source", "127.0.0.8", "--proxy-source-port", "4321", "--proxy-dest", "127.0.0.1", "--proxy-dest-port", "25").CombinedOutput()
+		if err != nil {
+			t.Errorf("swaks with PROXY version %s: %v\n%s", version, err, out)
+		}
+	}
+	eventually(t, "two more messages name the client of swaks", 20*time.Second, func() bool {
+		n := 0
+		for _, m := range next.messages() {
+			n += strings.Count(m.content, "([127.0.0.8])")
+		}
+		return n == 2
+	})
 	// Who comes from there without a header is not served.
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -106,7 +125,7 @@ with smtplib.SMTP(host, int(port)) as s:
 	}
 }
 
-// TestPostfixClient lets a real Postfix relay to holub.
+// TestPostfixClient lets a real Postfix relay to holub, an address with UTF-8 included.
 func TestPostfixClient(t *testing.T) {
 	next := startSink(t, "127.0.0.1:0", nil)
 	s := startServer(t, t.TempDir(), relayTo(next.addr))
@@ -116,6 +135,25 @@ func TestPostfixClient(t *testing.T) {
 		t.Errorf("content:\n%s", m.content)
 	}
 	s.stop()
+	dir := t.TempDir()
+	here := startServer(t, dir, strings.Replace(relayTo(next.addr), "smtp://"+next.addr, "maildir:{data_dir}/mail/{domain}", 1))
+	postfix = peers.Postfix(t, peers.PostfixOptions{Transport: "smtp:[127.0.0.1]:" + here.addr[strings.LastIndex(here.addr, ":")+1:]})
+	c, err := sender.Dial(t.Context(), postfix.Addr, sender.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	from, _ := smtp.ParsePath("<ján@example.org>")
+	to, _ := smtp.ParsePath("<bob@example.net>")
+	r, err := c.Send(t.Context(), sender.Envelope{From: from, To: []smtp.Path{to}, UTF8: true, EightBit: true}, strings.NewReader("Subject: ahoj, Ján\r\n\r\nčau\r\n"))
+	if err != nil || !r.Outcomes[0].Reply.Positive() {
+		t.Fatalf("%v %v", r, err)
+	}
+	m := mailbox(t, filepath.Join(dir, "data", "mail", "example.net"), 1)[0]
+	if !strings.HasPrefix(m, "Return-Path: <ján@example.org>\n") || !strings.Contains(m, "with UTF8SMTP") || !strings.Contains(m, "\nSubject: ahoj, Ján\n") || !strings.HasSuffix(m, "\n\nčau\n") {
+		t.Errorf("the mailbox has:\n%s", m)
+	}
+	here.stop()
 }
 
 // TestDovecotLMTP delivers into Dovecot's mailboxes.

@@ -259,3 +259,36 @@ func TestRequireTLS(t *testing.T) {
 	}
 	s.stop()
 }
+
+// TestSystemd: the server takes its listening socket from who started it, as systemd hands it over.
+func TestSystemd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "holub.toml")
+	config := strings.Replace(relayTo("x:1"), "127.0.0.1:0", "systemd:smtp", 1)
+	config = strings.Replace(config, "smtp://x:1", "maildir:{data_dir}/mail/{local}", 1)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=smtp exec "$0" serve -c "$1"`, os.Args[0], file)
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = dir, append(os.Environ(), asHolub+"=1"), []*os.File{socket}
+	s := &server{t: t, cmd: cmd, log: &lockedBuffer{}, addr: l.Addr().String(), done: make(chan struct{})}
+	cmd.Stderr = s.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { cmd.Wait(); close(s.done) }()
+	t.Cleanup(s.kill)
+	sendMail(t, s, "a@localhost", "joe@example.net", "Subject: by systemd\n\n") // the kernel holds the connection until it serves
+	mailbox(t, filepath.Join(dir, "data", "mail", "joe"), 1)
+	s.stop()
+}

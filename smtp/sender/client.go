@@ -200,7 +200,8 @@ func (c *Client) Quit(ctx context.Context) error {
 	if c.conn != c.raw && !c.closed.Load() {
 		c.conn.(*tls.Conn).CloseWrite() // RFC 8446 6.1
 	}
-	return c.Close()
+	c.Close() // the server may have closed first, which is as it should be
+	return nil
 }
 
 // Close closes the connection without a word. It ends a call that is under way.
