@@ -72,7 +72,7 @@ var stages = []string{"internal/intake", "internal/route", "internal/queue", "in
 
 // helpers are packages for tests; only tests and other helpers import them.
 var helpers = []string{
-	"internal/peers", "internal/peers/fetch", "internal/dnstest", "internal/spool/spooltest",
+	"internal/peers", "internal/peers/fetch", "internal/dnstest", "internal/certtest", "internal/spool/spooltest",
 	"transport/transporttest", // the kit of tests of a connection and of a listener; it imports "testing"
 }
 

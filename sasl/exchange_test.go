@@ -2,19 +2,15 @@ package sasl
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/holub-mail/holub/internal/certtest"
 )
 
 const (
@@ -273,22 +269,11 @@ func TestCanceled(t *testing.T) {
 // tlsPair makes a TLS connection in memory and gives both ends' states and the server's certificate.
 func tlsPair(t *testing.T, version uint16) (client, server tls.ConnectionState, leaf *x509.Certificate) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mx.example.org"},
-		NotBefore: time.Unix(0, 0), NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if leaf, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
+	cert := certtest.New(t, "mx.example.org")
+	leaf = cert.TLS.Leaf
 	a, b := net.Pipe()
 	c := tls.Client(a, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
-	s := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	s := tls.Server(b, cert.Server())
 	t.Cleanup(func() { a.Close(); b.Close() })
 	errs := make(chan error, 2)
 	go func() { // reads what TLS 1.3 sends after the handshake, for a pipe holds nothing

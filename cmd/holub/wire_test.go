@@ -2,15 +2,8 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -19,42 +12,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holub-mail/holub/internal/certtest"
 	"github.com/holub-mail/holub/internal/peers"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/sender"
 )
 
-// certificate writes a self-signed certificate for localhost and gives its files.
-func certificate(t *testing.T, dir string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
-
 // withTLS adds TLS to the listener of a configuration.
 func withTLS(t *testing.T, config, dir, mode string) string {
 	t.Helper()
-	cert, key := certificate(t, dir)
+	cert, key := certtest.New(t, "localhost", "127.0.0.1").Write(t, dir)
 	return strings.Replace(config, "[[listen]]\n", fmt.Sprintf("[[listen]]\ntls = %q\ncertificate = %q\nkey = %q\n", mode, cert, key), 1)
 }
 

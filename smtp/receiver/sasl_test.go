@@ -2,19 +2,13 @@ package receiver_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"testing"
-	"time"
 
+	"github.com/holub-mail/holub/internal/certtest"
 	"github.com/holub-mail/holub/internal/peers"
 	"github.com/holub-mail/holub/sasl"
 	"github.com/holub-mail/holub/smtp"
@@ -42,20 +36,7 @@ func (members) Data(_ context.Context, _ *receiver.Session, content io.Reader) s
 // startMembers runs a server with STARTTLS and AUTH for ann, whose password is "pigeon" and whose token is "feather".
 func startMembers(t *testing.T) (addr string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert := certtest.New(t, "localhost")
 	stored, err := sasl.DeriveScram("pigeon", []byte("0123456789abcdef"), 4096)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +47,7 @@ func startMembers(t *testing.T) (addr string) {
 		}
 		return "ann", nil
 	}
-	auth := receiver.SASL{Leaf: leaf, Authenticators: sasl.Authenticators{
+	auth := receiver.SASL{Leaf: cert.TLS.Leaf, Authenticators: sasl.Authenticators{
 		Password:    func(_ context.Context, user, password string) (string, error) { return only(user, password, "pigeon") },
 		Token:       func(_ context.Context, user, token string) (string, error) { return only(user, token, "feather") },
 		ScramSecret: []byte("a secret of sixteen octets or more"),
@@ -78,8 +59,7 @@ func startMembers(t *testing.T) (addr string) {
 			return account, stored, err
 		},
 	}}
-	srv := &receiver.Server{Hostname: "mx.example.org", Handler: members{}, Auth: auth,
-		TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}}}
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: members{}, Auth: auth, TLS: cert.Server()}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -2,14 +2,7 @@ package receiver_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -41,7 +34,7 @@ func (p postbox) Data(_ context.Context, s *receiver.Session, content io.Reader)
 // this process. Programs, standard input and systemd's sockets need a second process: cmd/holub tests them.
 func TestWholeMailThroughEachTransport(t *testing.T) {
 	text := "Subject: anything\r\n\r\n" + strings.Repeat("a line that is carried by whatever carries octets\r\n.dots\r\n", 5000)
-	server, client := tlsPair(t)
+	server, client := selfSigned(t)
 	folder := t.TempDir()
 	proxy := &transport.ProxyHeader{Source: netip.MustParseAddrPort("192.0.2.7:1234"), Destination: netip.MustParseAddrPort("192.0.2.8:25")}
 	trusted := &transport.ProxyOptions{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
@@ -127,27 +120,4 @@ func check(t *testing.T, box postbox, text string) {
 	if got := <-box.got; got != "<bob@example.net> "+text {
 		t.Errorf("%d octets came of %d, or others", len(got), len(text))
 	}
-}
-
-// tlsPair makes the configurations of a server for localhost and of a client that trusts it.
-func tlsPair(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, IsCA: true,
-		BasicConstraintsValid: true, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}},
-		&tls.Config{RootCAs: roots, ServerName: "localhost"}
 }
