@@ -27,7 +27,7 @@ func envelope(m *spool.Message, to []int, now time.Time) sender.Envelope {
 	env := sender.Envelope{From: m.From, Size: m.Size, EightBit: m.EightBit, Binary: m.Asked.Binary, UTF8: m.Asked.UTF8,
 		Return: m.Asked.Return, EnvelopeID: m.Asked.EnvelopeID, RequireTLS: m.Asked.RequireTLS}
 	if by := m.Asked.By; !by.IsZero() {
-		env.DeliverBy = &smtp.DeliverBy{Within: by.Sub(now), Return: m.Asked.ByReturn}
+		env.DeliverBy = &smtp.DeliverBy{Within: by.Sub(now), Return: m.Asked.ByReturn, Trace: m.Asked.ByTrace}
 		if m.Asked.ByReturn { // RFC 2852 4: with R the time must be above zero; the last attempt may come a little late
 			env.DeliverBy.Within = max(env.DeliverBy.Within, time.Second)
 		}

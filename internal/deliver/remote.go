@@ -205,7 +205,10 @@ func (v *visit) dial(ctx context.Context, h host) (net.Conn, error) {
 // connectOutcome is what a host that gave no session means for the recipients. A refusal in the host's own words counts
 // as it stands; everything else passes.
 func (v *visit) connectOutcome(ctx context.Context, h host, err error) spool.Outcome {
-	if v.task.Message.Asked.RequireTLS && errors.Is(err, sender.ErrTLS) {
+	if ctx.Err() != nil {
+		return Stopped(0)
+	}
+	if v.task.Message.Asked.RequireTLS && lacksTLS(err) {
 		return spool.Outcome{Reason: spool.ReasonSession, Reply: smtp.Replyf(550, smtp.EnhancedCode{5, 7, 30},
 			"REQUIRETLS was asked for, and %s has no TLS that can be trusted: %v", h, err)}
 	}
@@ -217,15 +220,21 @@ func (v *visit) connectOutcome(ctx context.Context, h host, err error) spool.Out
 		}
 		return o
 	}
-	if ctx.Err() != nil {
-		return Stopped(0)
-	}
 	reason, code := spool.ReasonConnect, smtp.EnhancedCode{4, 4, 1}
 	var broken *sender.SessionError
 	if errors.As(err, &broken) {
 		reason, code = spool.ReasonSession, smtp.EnhancedCode{4, 4, 2}
 	}
 	return spool.Outcome{Reason: reason, Reply: smtp.Replyf(451, code, "No session with %s: %v", h, err)}
+}
+
+// lacksTLS tells a host that offers no TLS, or shows a certificate that is not its own, from one whose handshake broke off
+// and may do better later.
+func lacksTLS(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var broken *sender.SessionError
+	return errors.As(err, &certificate) ||
+		errors.As(err, &broken) && broken.Local && errors.Is(err, sender.ErrTLS) && broken.Reply.Enhanced == smtp.EnhancedCode{4, 7, 4}
 }
 
 // converse sends the message to the pending recipients over one session, and keeps or ends the session.
@@ -266,6 +275,10 @@ func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 	accepted := false
 	for i, n := range to {
 		o := result.Outcomes[i]
+		if had, ok := v.last[n]; ok && had.Reply.Temporary() && o.Local && o.Reply.Permanent() {
+			v.elsewhere = append(v.elsewhere, n) // what this host lacks a preferred one may have, when it is back
+			continue
+		}
 		v.last[n] = outcome(n, o, s.host, dsn)
 		switch {
 		case o.Reply.IsZero():

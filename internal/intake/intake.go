@@ -131,7 +131,7 @@ func asked(c smtp.Mail, now time.Time) spool.Asked {
 		a.Held = now.Add(c.HoldFor)
 	}
 	if by := c.DeliverBy; by != nil {
-		a.By, a.ByReturn = now.Add(by.Within), by.Return
+		a.By, a.ByReturn, a.ByTrace = now.Add(by.Within), by.Return, by.Trace
 	}
 	return a
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/intake"
@@ -75,7 +74,6 @@ func offer(l config.Listen) smtp.Extensions {
 	if l.Role == config.RoleRelay { // for those who hand mail in, not for strangers
 		e.DeliverBy, e.Priority = true, true
 		e.FutureRelease, e.MaxHold = l.HoldMax > 0, l.HoldMax
-		e.MaxHoldUntil = time.Now().Add(l.HoldMax)
 	}
 	return e
 }
@@ -88,6 +86,9 @@ func (m *MTA) intakeOptions(l config.Listen) intake.Options {
 		MaxReceived: m.cfg.Limits.Received, Accepted: m.accepted,
 	}
 	local := func(a net.Addr) bool { return a != nil && a.Network() == "unix" }
+	if len(l.Proxy) > 0 { // then it is the proxy that has the socket, and its client may be anyone
+		local = nil
+	}
 	switch l.Role {
 	case config.RoleMX:
 		o.Strangers = true
@@ -107,11 +108,9 @@ func (m *MTA) Session(conn net.Conn, trusted bool) {
 	l := m.cfg.Listen[0]
 	l.TLS = config.ListenPlain // the channel is what it is
 	s := m.receiver(l, nil)
-	if trusted {
-		o := m.intakeOptions(l)
-		o.Trusted = func(net.Addr) bool { return true }
-		s.Handler = intake.New(o)
-	}
+	o := m.intakeOptions(l)
+	o.Trusted = func(net.Addr) bool { return trusted } // a socket of this process is no listener's socket
+	s.Handler = intake.New(o)
 	s.ServeConn(conn)
 }
 

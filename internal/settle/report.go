@@ -54,6 +54,7 @@ func (s *Settler) write(ctx context.Context, m *spool.Message, t tell, about []s
 	}
 	report = s.envelope(m, t, id, now)
 	report.Asked.UTF8 = m.Asked.UTF8 || !report.Recipients[0].To.IsASCII()
+	report.Asked.RequireTLS = m.Asked.RequireTLS // RFC 8689 5
 	var scan mail.Scanner
 	err = s.compose(m, t, report, about, now).Write(io.MultiWriter(content, &scan), &asFarAs{original, err, s.Logger, m.ID})
 	report.Size, report.EightBit = scan.Size(), scan.EightBit()
@@ -128,8 +129,8 @@ func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about
 		r.Original = dsn.HeaderOnly
 	case tellFailure:
 		r.Kind = dsn.Failure
-		if m.Asked.Return == smtp.ReturnHeaders || m.Asked.Return == smtp.ReturnDefault && m.Size > s.ReturnSize {
-			r.Original = dsn.HeaderOnly // RFC 3461 4.3
+		if m.Asked.RequireTLS || m.Asked.Return == smtp.ReturnHeaders || m.Asked.Return == smtp.ReturnDefault && m.Size > s.ReturnSize {
+			r.Original = dsn.HeaderOnly // RFC 3461 4.3; RFC 8689 5
 		}
 	case tellKept:
 		r.Kind = dsn.Kept

@@ -114,7 +114,8 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 		r.State = spool.Held
 	case o.Reply.Positive():
 		r.State, r.Reason = spool.Delivered, spool.ReasonNew
-		if r.Notify&smtp.NotifySuccess != 0 && !o.Passed && !m.From.IsNull() {
+		asked := r.Notify&smtp.NotifySuccess != 0 || m.Asked.ByTrace && o.Host != "" // RFC 2852 4: T
+		if asked && !o.Passed && !m.From.IsNull() {
 			v.tell = tellSuccess
 		}
 	case o.Reply.Permanent():

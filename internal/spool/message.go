@@ -46,6 +46,7 @@ type Asked struct {
 	Held       time.Time   // HOLDFOR, HOLDUNTIL (RFC 4865): not to be sent before; zero: at once
 	By         time.Time   // BY (RFC 2852): to be delivered by then; zero: no such time
 	ByReturn   bool        // when By has passed the message is returned, else only a note of delay is sent
+	ByTrace    bool        // the sender wants to hear of each relay (BY=...;T)
 }
 
 // Started is when delivery could begin: the age at which a message is given up counts from here (RFC 4865 5).

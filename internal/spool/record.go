@@ -108,6 +108,7 @@ const (
 	askedUTF8 = 1 << iota
 	askedBinary
 	askedRequireTLS
+	askedByTrace
 )
 
 func appendAsked(dst []byte, a *Asked) []byte {
@@ -115,7 +116,7 @@ func appendAsked(dst []byte, a *Asked) []byte {
 	for _, f := range []struct {
 		set bool
 		bit byte
-	}{{a.UTF8, askedUTF8}, {a.Binary, askedBinary}, {a.RequireTLS, askedRequireTLS}} {
+	}{{a.UTF8, askedUTF8}, {a.Binary, askedBinary}, {a.RequireTLS, askedRequireTLS}, {a.ByTrace, askedByTrace}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -130,6 +131,7 @@ func appendAsked(dst []byte, a *Asked) []byte {
 func (d *decoder) asked() (a Asked) {
 	flags := d.octet()
 	a.UTF8, a.Binary, a.RequireTLS = flags&askedUTF8 != 0, flags&askedBinary != 0, flags&askedRequireTLS != 0
+	a.ByTrace = flags&askedByTrace != 0
 	a.Held = d.time()
 	a.By = d.time()
 	a.Return = smtp.Return(d.string())

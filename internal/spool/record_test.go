@@ -30,7 +30,7 @@ func sampleMessages(t testing.TB) []*Message {
 			Client: "[192.0.2.1]:3456 (mail.example.org)", Recipients: make([]Recipient, 1000)},
 		{ID: id, Kind: Bounce, Cause: ID{1, 2, 3}, Arrived: time.UnixMilli(-5).UTC(), Client: "\xff\x00", Recipients: one},
 		{ID: id, Arrived: at, Recipients: one, Asked: Asked{UTF8: true, Binary: true, Return: smtp.ReturnHeaders,
-			EnvelopeID: "a b=c", RequireTLS: true, Held: at.Add(time.Hour), By: at.Add(2 * time.Hour), ByReturn: true}},
+			EnvelopeID: "a b=c", RequireTLS: true, Held: at.Add(time.Hour), By: at.Add(2 * time.Hour), ByReturn: true, ByTrace: true}},
 		{ID: id, Arrived: at, Recipients: one, From: path(t, "<é@例子.example>"), Asked: Asked{By: at}},
 		{ID: id, Kind: Postmaster, From: path(t, `<"a b\"c"@[IPv6:2001:db8::1]>`), Recipients: one},
 	}

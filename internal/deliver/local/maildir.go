@@ -72,7 +72,8 @@ func store(ctx context.Context, dir, hostname string, n int, t deliver.Task) err
 	name := fileName(hostname, n, t.Message)
 	tmp, final := filepath.Join(dir, "tmp", name), filepath.Join(dir, "new", name)
 	if _, err := os.Stat(final); err == nil {
-		return nil // an attempt whose result was lost has delivered it
+		// An attempt whose result was lost has delivered it, but maybe not as far as its sync.
+		return errors.Join(syncDir(filepath.Join(dir, "new")), syncDir(dir), syncDir(filepath.Dir(dir)))
 	}
 	if err := write(ctx, tmp, t); err != nil {
 		os.Remove(tmp)
