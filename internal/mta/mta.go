@@ -43,6 +43,7 @@ type MTA struct {
 	queue   *queue.Queue
 	remote  *deliver.Remote
 	settler *settle.Settler
+	open    openMessages
 	doors   []*door
 	self    self
 }
@@ -67,7 +68,7 @@ func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
 	}
 	m := &MTA{cfg: cfg, log: log, engine: engine, ids: spool.NewIDs(0)}
 	m.routes = route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
-	m.queue = queue.New(queue.Options{PerSite: cfg.Delivery.ConnectionsPerSite, Attempt: m.attempt})
+	m.queue = queue.New(queue.Options{PerSite: cfg.Delivery.ConnectionsPerSite, Total: maxAttempts(), Attempt: m.attempt})
 	m.remote = deliver.NewRemote(deliver.Options{
 		Hostname: cfg.Hostname, Resolver: resolver, Port: cfg.Delivery.Port, ConnectTimeout: cfg.Delivery.ConnectTimeout,
 		Self: m.self.is, Shuffle: rand.Shuffle,
@@ -82,6 +83,17 @@ func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
 	})
 	return m, nil
 }
+
+// Bounds of the attempts that run at once. Each may have a connection, a question to the DNS and a file; sessions and the
+// spool need files as well.
+const (
+	filesOfOthers = 128
+	filesEach     = 4
+	mostAttempts  = 10000
+)
+
+// maxAttempts is how many attempts may run at once, by what the system lets this process open.
+func maxAttempts() int { return min(max((openFiles()-filesOfOthers)/filesEach, 16), mostAttempts) }
 
 // Listen opens every listener of the configuration. On an error none is left open, and the spool is closed.
 func (m *MTA) Listen() error {

@@ -14,13 +14,15 @@ import (
 	"github.com/holub-mail/holub/internal/queue"
 	"github.com/holub-mail/holub/internal/route"
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/sender"
 )
 
 // attempt is the trip from the queue back into the spool: load, route, deliver, settle. It returns what is still owed of
 // the job.
 func (m *MTA) attempt(ctx context.Context, j queue.Job) []queue.Job {
-	msg, err := m.engine.Load(ctx, j.ID)
+	msg, err := m.open.take(ctx, m.engine, j.ID)
+	defer m.open.giveBack(j.ID)
 	if err != nil {
 		return m.notLoaded(j, err)
 	}
@@ -107,8 +109,15 @@ func (m *MTA) task(msg *spool.Message, recipients []int) deliver.Task {
 		Open: func(ctx context.Context) (io.ReadCloser, error) { return m.engine.Open(ctx, msg.ID) }}
 }
 
+// byGrace is how late the last attempt for mail may begin that is to be delivered by a time or returned.
+const byGrace = time.Minute
+
 // deliver makes the attempt that a destination asks for.
 func (m *MTA) deliver(ctx context.Context, to route.Destination, t deliver.Task) []spool.Outcome {
+	if asked := t.Message.Asked; asked.ByReturn && time.Since(asked.By) > byGrace { // RFC 2852 4.1.4
+		return deliver.All(t, spool.Outcome{Reply: smtp.NewReply(550, smtp.EnhancedCode{5, 4, 7},
+			"The time by which the sender wanted it delivered has passed")})
+	}
 	switch to.Kind {
 	case config.TargetMX:
 		return m.remote.ToMX(ctx, to.Site, to.MX, manner(to), t)

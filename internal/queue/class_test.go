@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // TestPlanClasses: urgent jobs of a site go first, and the others still get their share.
 func TestPlanClasses(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	p := NewPlan(1000)
+	p := NewPlan(1000, math.MaxInt)
 	for n := range 300 {
 		p.Add(Job{ID: id(n), Site: "s", Priority: []int{4, 0, -4}[n%3]}, now)
 	}
@@ -39,7 +40,7 @@ func TestPlanClasses(t *testing.T) {
 func TestPlanClassAlone(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for _, priority := range []int{9, 0, -9} {
-		p := NewPlan(1000)
+		p := NewPlan(1000, math.MaxInt)
 		for n := range 50 {
 			p.Add(Job{ID: id(n), Site: "s", Priority: priority}, now)
 		}
@@ -48,5 +49,46 @@ func TestPlanClassAlone(t *testing.T) {
 				t.Fatalf("priority %d: job %d is %v, %t", priority, n, j.ID, ok)
 			}
 		}
+	}
+}
+
+// TestPlanTotal: all sites together have a cap, and slow sites can't take its last quarter from sites of which nothing runs.
+func TestPlanTotal(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	p := NewPlan(50, 40)
+	for n := range 200 {
+		p.Add(Job{ID: id(n), Site: "slow"}, now)
+	}
+	running := 0
+	for {
+		if _, ok := p.Next(now); !ok {
+			break
+		}
+		running++
+	}
+	if running != 30 {
+		t.Errorf("%d jobs of the slow site run, want 30 of 40", running)
+	}
+	for n := range 12 {
+		p.Add(Job{ID: id(1000 + n), Site: string(rune('a' + n))}, now)
+	}
+	others := 0
+	var last Job
+	for {
+		j, ok := p.Next(now)
+		if !ok {
+			break
+		}
+		if j.Site == "slow" {
+			t.Fatal("the slow site takes a place of the others")
+		}
+		others, last = others+1, j
+	}
+	if others != 10 {
+		t.Errorf("%d other sites found a place, want 10", others)
+	}
+	p.Done(last)
+	if _, ok := p.Next(now); !ok {
+		t.Error("a place that was given back is not used")
 	}
 }

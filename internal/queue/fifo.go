@@ -6,6 +6,8 @@ type fifo[T any] struct {
 	first int
 }
 
+func (f *fifo[T]) len() int { return len(f.items) - f.first }
+
 func (f *fifo[T]) empty() bool { return f.first == len(f.items) }
 
 func (f *fifo[T]) push(v T) {

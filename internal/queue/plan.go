@@ -21,8 +21,12 @@ type Job struct {
 // A job is either later (in a heap by due time) or ready (in its site's line). Sites that have a ready job and a free
 // place stand in a ring and get their turns one after the other, so that a site with a million jobs and a site with one
 // are served alike, and a site whose places are all taken costs the others nothing.
+//
+// There are places for all sites together, too, for a machine has only so many connections. The last quarter of them is for
+// sites of which nothing runs: slow sites can take all others, and mail to a site of its own still finds one.
 type Plan struct {
 	perSite int
+	total   int
 	sites   map[string]*site
 	turns   fifo[*site] // the ring
 	later   dueHeap
@@ -55,9 +59,9 @@ func (j Job) class() int {
 	return 2
 }
 
-// NewPlan makes an empty plan with a cap of jobs that may run at once for one site.
-func NewPlan(perSite int) *Plan {
-	return &Plan{perSite: max(perSite, 1), sites: make(map[string]*site)}
+// NewPlan makes an empty plan with caps of the jobs that may run at once for one site, and for all.
+func NewPlan(perSite, total int) *Plan {
+	return &Plan{perSite: max(perSite, 1), total: max(total, 4), sites: make(map[string]*site)}
 }
 
 // Add takes a job in.
@@ -75,10 +79,10 @@ func (p *Plan) Next(now time.Time) (Job, bool) {
 	for len(p.later) > 0 && !p.later[0].Due.After(now) {
 		p.makeReady(heap.Pop(&p.later).(Job))
 	}
-	if p.turns.empty() {
+	s := p.nextSite()
+	if s == nil {
 		return Job{}, false
 	}
-	s := p.turns.pop()
 	s.inTurns = false
 	j := s.pop()
 	s.running++
@@ -86,6 +90,22 @@ func (p *Plan) Next(now time.Time) (Job, bool) {
 	p.waiting--
 	p.queueTurn(s)
 	return j, true
+}
+
+// nextSite takes the site whose turn it is out of the ring; nil where there is no place for any.
+func (p *Plan) nextSite() *site {
+	if p.running >= p.total {
+		return nil
+	}
+	onlyIdle := p.running >= p.total-p.total/4
+	for range p.turns.len() {
+		s := p.turns.pop()
+		if s.running == 0 || !onlyIdle {
+			return s
+		}
+		p.turns.push(s)
+	}
+	return nil
 }
 
 // Done gives the place of a job back.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -74,7 +75,7 @@ func TestPlanModel(t *testing.T) {
 	for seed := range uint64(60) {
 		r := planRun{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1e9, 0)}
 		perSite := 1 + r.rng.IntN(4)
-		r.plan = NewPlan(perSite)
+		r.plan = NewPlan(perSite, math.MaxInt)
 		r.model = model{perSite: perSite, waiting: map[spool.ID]modelJob{}, running: map[string]int{}}
 		for range 400 {
 			r.step()
@@ -185,7 +186,7 @@ func (r *planRun) drain() {
 func TestPlanFairness(t *testing.T) {
 	const sites, flood = 200, 100_000
 	now := time.Unix(1e9, 0)
-	p := NewPlan(1000)
+	p := NewPlan(1000, math.MaxInt)
 	for n := range flood {
 		p.Add(Job{ID: id(n), Site: "flood"}, now)
 	}
@@ -213,7 +214,7 @@ func TestPlanFairness(t *testing.T) {
 // TestPlanFairnessLate adds the small site while the large one is being worked off and all its places are taken.
 func TestPlanFairnessLate(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	p := NewPlan(5)
+	p := NewPlan(5, math.MaxInt)
 	for n := range 1000 {
 		p.Add(Job{ID: id(n), Site: "flood"}, now)
 	}
@@ -246,7 +247,7 @@ func TestPlanFairnessLate(t *testing.T) {
 func TestPlanCost(t *testing.T) {
 	const sites = 10_000
 	now := time.Unix(1e9, 0)
-	p := NewPlan(1)
+	p := NewPlan(1, math.MaxInt)
 	for round := range 3 {
 		for n := range sites {
 			p.Add(Job{ID: id(round*sites + n), Site: fmt.Sprint(n)}, now)
@@ -315,7 +316,7 @@ func BenchmarkPlan(b *testing.B) {
 	for _, sites := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("sites=%d", sites), func(b *testing.B) {
 			now := time.Unix(1e9, 0)
-			p := NewPlan(20)
+			p := NewPlan(20, math.MaxInt)
 			names := make([]string, sites)
 			for n := range names {
 				names[n] = fmt.Sprint("site", n)

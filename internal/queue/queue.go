@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -10,6 +12,8 @@ import (
 type Options struct {
 	// PerSite is how many attempts may run at once for one site; at least 1.
 	PerSite int
+	// Total is how many attempts may run at once for all sites together; 0: as many as there are.
+	Total int
 	// Attempt makes one attempt, commits what it brought, and returns the jobs that are still owed for its recipients. It
 	// runs in a goroutine of its own and returns soon after ctx has ended.
 	Attempt func(ctx context.Context, j Job) []Job
@@ -26,7 +30,7 @@ type Queue struct {
 
 // New makes a queue; nothing runs before Run.
 func New(o Options) *Queue {
-	return &Queue{attempt: o.Attempt, wake: make(chan struct{}, 1), plan: NewPlan(o.PerSite)}
+	return &Queue{attempt: o.Attempt, wake: make(chan struct{}, 1), plan: NewPlan(o.PerSite, cmp.Or(o.Total, math.MaxInt))}
 }
 
 // Add takes jobs in, at any time and from any goroutine.
