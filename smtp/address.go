@@ -51,8 +51,11 @@ func ParseDomain(s string) (Domain, error) {
 
 // parseInternational reads a name with U-labels: one that has A-labels by the rules of look-up (RFC 5891 5).
 func parseInternational(s string) (Domain, error) {
+	if len(s) > MaxDomain || !utf8.ValidString(s) {
+		return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s)
+	}
 	ascii, err := idna.Lookup.ToASCII(s)
-	if err != nil || !isDomainName(ascii, false) || !utf8.ValidString(s) || len(s) > MaxDomain {
+	if err != nil || !isDomainName(ascii, false) {
 		return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s)
 	}
 	return Domain{text: s, ascii: ascii}, nil
@@ -244,7 +247,9 @@ var Postmaster = Path{Mailbox{Local: "postmaster"}}
 func (p Path) IsNull() bool { return p == Path{} }
 
 // IsPostmaster tells a postmaster of any domain or none; the word has no case (4.5.1).
-func (p Path) IsPostmaster() bool { return strings.EqualFold(p.Local, "postmaster") }
+func (p Path) IsPostmaster() bool {
+	return isASCII(p.Local) && strings.EqualFold(p.Local, "postmaster")
+}
 
 // String writes the path in its angle brackets.
 func (p Path) String() string {

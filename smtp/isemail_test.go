@@ -52,7 +52,6 @@ func TestIsemailVectors(t *testing.T) {
 	}
 	decided := 0
 	for _, v := range suite.Tests {
-		decided++
 		address := strings.Map(func(r rune) rune { // the file writes control characters as their pictures
 			if r >= 0x2400 && r <= 0x247f {
 				return r - 0x2400
@@ -62,6 +61,8 @@ func TestIsemailVectors(t *testing.T) {
 		m, err := smtp.ParseMailbox(address)
 		if safe, want := smtp.CheckMailbox(address), v.isMailbox(t); (safe == nil) != want {
 			t.Errorf("%d %q (%s): got %v, want valid %v", v.ID, address, v.Diagnosis, safe, want)
+		} else {
+			decided++
 		}
 		if _, err2 := smtp.ParsePath("<" + address + ">"); (err == nil) != (err2 == nil) && address != "" {
 			t.Errorf("%d %q: mailbox %v, path %v", v.ID, address, err, err2)

@@ -196,8 +196,8 @@ func parseSize(s string) (int64, error) {
 	if !isDigits(s, 20) {
 		return 0, errValue
 	}
-	n, err := strconv.ParseUint(s, 10, 64)
-	return int64(min(n, 1<<63-1)), err
+	n, _ := strconv.ParseUint(s, 10, 64) // out of range it is the largest number
+	return int64(min(n, 1<<63-1)), nil
 }
 
 func parseBody(s string) (Body, error) {

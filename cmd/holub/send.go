@@ -33,7 +33,12 @@ func sendCommand() *cobra.Command {
 		Long: "Send a message, from a file or from standard input (-), to an SMTP server. Exit codes are those of sysexits(3):\n" +
 			"0 accepted for all, 75 try again later, 67 no such mailbox, 77 not allowed, 69 refused, 68 no such host,\n" +
 			"66 the file can't be read, 65 the message is at fault, 76 the server does not speak SMTP, 64 wrong usage.",
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("name one file with the message, or - for standard input")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return send(cmd.Context(), flags, args[0], cmd.OutOrStdout())
 		},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -27,7 +29,12 @@ func serveCommand() *cobra.Command {
 		Short: "Run the server",
 		Long: "Run the server until it gets SIGINT or SIGTERM. Without a file it listens on 127.0.0.1:2525, takes mail from\n" +
 			"this machine alone, delivers user@localhost into a Maildir under ./holub-data and everything else by MX.",
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("serve takes no arguments; name a file with -c %s", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(file)
 			if err != nil {
@@ -60,11 +67,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err := m.Listen(); err != nil {
 		return exit(exOSErr, err)
 	}
-	var addrs []string
-	for _, a := range m.Addrs() {
-		addrs = append(addrs, a.String())
-	}
-	welcome(out, cfg, addrs)
+	welcome(out, cfg, m.Addrs())
 	return exit(exSoftware, m.Run(ctx))
 }
 
@@ -80,17 +83,55 @@ func newLogger(w *os.File, verbose bool) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-// welcome says where the server listens, where its data is, and what to try.
-func welcome(w io.Writer, cfg *config.Config, addrs []string) {
-	fmt.Fprintf(w, "holub listens on %s as %s\n", strings.Join(addrs, ", "), cfg.Hostname)
+// welcome says where the server listens, where its data is, and what to try where a mail to this machine would be taken.
+func welcome(w io.Writer, cfg *config.Config, addrs []net.Addr) {
+	var names []string
+	for _, a := range addrs {
+		names = append(names, addrName(a))
+	}
+	fmt.Fprintf(w, "holub listens on %s as %s\n", strings.Join(names, ", "), cfg.Hostname)
 	data, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
 		data = cfg.DataDir
 	}
 	fmt.Fprintf(w, "Its data is in %s\n", data)
+	addr := tryAddr(cfg, addrs)
+	if addr == "" {
+		return
+	}
 	fmt.Fprintf(w, "Try:\n  printf 'Subject: hello\\n\\nIt works.\\n' | %s send --server %s --from me@localhost --to you@localhost -\n",
-		commandName(), addrs[0])
-	fmt.Fprintf(w, "  cat %s\n", quote(filepath.Join(data, "mail", "you", "new"))+"/*")
+		commandName(), addr)
+	if len(cfg.Route) == 1 { // the built-in one
+		fmt.Fprintf(w, "  cat %s\n", quote(filepath.Join(data, "mail", "you", "new"))+"/*")
+	}
+}
+
+// tryAddr is a listener at which a program on this machine may send to everyone without TLS; "" where there is none.
+func tryAddr(cfg *config.Config, addrs []net.Addr) string {
+	for i, l := range cfg.Listen {
+		tcp, ok := addrs[i].(*net.TCPAddr)
+		if !ok || l.Role != config.RoleRelay || l.TLS == config.ListenImplicit || len(l.Proxy) > 0 {
+			continue
+		}
+		ap := tcp.AddrPort()
+		if ap.Addr().IsUnspecified() {
+			ap = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ap.Port())
+		}
+		for _, network := range l.Networks {
+			if network.Contains(ap.Addr().Unmap()) {
+				return ap.String()
+			}
+		}
+	}
+	return ""
+}
+
+// addrName is an address as the configuration writes it.
+func addrName(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
 }
 
 // commandName is how this program can be called again from the same shell.

@@ -24,9 +24,9 @@ func sessionCommand() *cobra.Command {
 		Short: "Serve one SMTP session on standard input and output",
 		Long: "Serve one SMTP session on standard input and output, for inetd, ssh, or any other channel of bytes:\n\n" +
 			"  to = \"smtp+exec:ssh relay.example.org holub session -c /etc/holub.toml\"\n\n" +
-			"Where a server runs on the same data folder, the session is one with its first listener. Else the mail is\n" +
-			"written into the spool, and `holub serve` carries it on. Whoever can start this command may send to everyone;\n" +
-			"a client that comes through a socket (inetd) may do what the networks of the first listener allow.",
+			"Where a server runs on the same data folder, the session is one with its first listener, by its rules. Else\n" +
+			"the mail is written into the spool, and `holub serve` carries it on; then whoever can start this command may\n" +
+			"send to everyone, and a client that comes through a socket (inetd) where the listener's networks let it.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(file)
@@ -48,6 +48,10 @@ func session(ctx context.Context, cfg *config.Config) error {
 	if errors.Is(err, spool.ErrInUse) {
 		if fromNetwork {
 			return exit(exTempFail, errors.New("a server runs on this data folder: let the client connect to its listener"))
+		}
+		if l := cfg.Listen[0]; l.TLS == config.ListenImplicit || len(l.Proxy) > 0 {
+			return exit(exConfig, fmt.Errorf("a server runs on this data folder, and its first listener, %s, begins with TLS or "+
+				"PROXY: put a plain one first, such as unix:/run/holub/session.sock", l.Address))
 		}
 		return handOver(ctx, cfg)
 	}

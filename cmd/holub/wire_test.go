@@ -259,3 +259,23 @@ func TestSystemd(t *testing.T) {
 	mailbox(t, filepath.Join(dir, "data", "mail", "joe"), 1)
 	s.stop()
 }
+
+// TestSMTPS relays over TLS from the first octet, to a host whose certificate is checked unless the route says otherwise.
+func TestSMTPS(t *testing.T) {
+	dir := t.TempDir()
+	next := startServer(t, dir, withTLS(t, strings.Replace(relayTo("x:1"), "smtp://x:1", "maildir:{data_dir}/mail/{local}", 1), dir, "implicit"))
+	route := strings.Replace(relayTo(next.addr), "smtp://", "smtps://", 1)
+	first := startServer(t, t.TempDir(), route+"tls = \"opportunistic\"\n")
+	sendMail(t, first, "a@localhost", "joe@example.net", "Subject: x\n\n")
+	if m := mailbox(t, filepath.Join(dir, "data", "mail", "joe"), 1)[0]; !strings.Contains(m, "with ESMTPS") {
+		t.Errorf("no TLS was used:\n%s", m)
+	}
+	first.stop()
+	strict := startServer(t, t.TempDir(), route)
+	sendMail(t, strict, "a@localhost", "joe@example.net", "Subject: x\n\n")
+	eventually(t, "the mail waits for a certificate to be trusted", 20*time.Second, func() bool {
+		return strings.Contains(strict.log.String(), `"msg":"deferred"`)
+	})
+	strict.stop()
+	next.stop()
+}

@@ -18,6 +18,7 @@ type Hop struct {
 // Manner is how a host is spoken to.
 type Manner struct {
 	TLS      sender.TLSMode
+	Unproven bool // TLSImplicit: whatever certificate the host shows is good enough
 	LMTP     bool // RFC 2033
 	SevenBit bool // the channel carries 7 bits only
 }

@@ -96,7 +96,7 @@ func (r *Remote) ToHop(ctx context.Context, site string, hop Hop, manner Manner,
 func (r *Remote) deliver(ctx context.Context, site string, manner Manner, t Task,
 	find func() ([]group, *spool.Outcome)) []spool.Outcome {
 	if t.Message.Asked.RequireTLS { // RFC 8689 4.2.1; such sessions are a site of their own
-		manner.TLS = max(manner.TLS, sender.TLSRequired)
+		manner.TLS, manner.Unproven = max(manner.TLS, sender.TLSRequired), false
 		site += " requiretls"
 	}
 	v := &visit{Remote: r, site: site, manner: manner, attempt: newAttempt(t)}
@@ -184,7 +184,7 @@ func (v *visit) connect(ctx context.Context, h host, manner Manner) (*session, e
 		return nil, err
 	}
 	client, err := sender.NewClient(ctx, conn, sender.Options{Hello: v.hello, Timeouts: v.options.Timeouts, TLS: manner.TLS,
-		TLSConfig: &tls.Config{ServerName: h.name, RootCAs: v.options.Roots}, LMTP: manner.LMTP, SevenBit: manner.SevenBit})
+		TLSConfig: &tls.Config{ServerName: h.name, RootCAs: v.options.Roots, InsecureSkipVerify: manner.Unproven}, LMTP: manner.LMTP, SevenBit: manner.SevenBit})
 	if err != nil {
 		return nil, err
 	}

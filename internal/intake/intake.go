@@ -107,7 +107,7 @@ func (in *Intake) Data(ctx context.Context, s *receiver.Session, content io.Read
 
 // envelope makes the message of a transaction. A recipient that was named twice gets it once.
 func (in *Intake) envelope(s *receiver.Session, now time.Time) *spool.Message {
-	m := &spool.Message{ID: in.IDs.New(now), From: s.Mail().From, Arrived: now, Client: s.RemoteAddr().String() + " (" + s.Hello().String() + ")"}
+	m := &spool.Message{ID: in.IDs.New(now), From: s.Mail().From, Arrived: now, Client: clientText(s)}
 	m.Asked = asked(s.Mail(), now)
 	next := m.Started()
 	type key struct{ local, domain string }
@@ -223,6 +223,15 @@ func (in *Intake) logFailure(s *receiver.Session, m *spool.Message, err error) {
 		return
 	}
 	in.Logger.Error("not stored", "id", m.ID, "from", m.From.String(), "client", m.Client, "error", err)
+}
+
+// clientText names a client for people: its address, or the socket it came by, and what it calls itself.
+func clientText(s *receiver.Session) string {
+	from := s.RemoteAddr().String()
+	if s.RemoteAddr().Network() == "unix" {
+		from = "unix:" + s.LocalAddr().String()
+	}
+	return from + " (" + s.Hello().String() + ")"
 }
 
 // clientAddr is the IP address of a client, or the zero Addr where it has none.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/intake"
@@ -45,7 +46,11 @@ func (m *MTA) openDoor(l config.Listen) (*door, error) {
 		options.Proxy = &transport.ProxyOptions{Trusted: l.Proxy, TrustUnnamed: true}
 	}
 	if d.listener, err = transport.Listen(context.Background(), endpoint, options); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; stop the program that has it, or give [[listen]] another address", l.Address, err)
+		advice := ""
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, transport.ErrInUse) {
+			advice = "; stop the program that has it, or give [[listen]] another address"
+		}
+		return nil, fmt.Errorf("[[listen]]: %w%s", err, advice)
 	}
 	return d, nil
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -64,6 +65,9 @@ func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
 	dir := filepath.Join(cfg.DataDir, "spool")
 	engine, err := lsm.Open(dir, lsm.Options{Logger: log})
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w; give this user the right to write there, or set data_dir", err)
+		}
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
 	m := &MTA{cfg: cfg, log: log, engine: engine, ids: spool.NewIDs(0)}

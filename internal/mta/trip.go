@@ -146,6 +146,7 @@ func manner(to route.Destination) deliver.Manner {
 	switch {
 	case to.Hop.ImplicitTLS:
 		how.TLS = sender.TLSImplicit
+		how.Unproven = to.TLS != config.TLSRequired
 	case to.TLS == config.TLSOpportunistic:
 		how.TLS = sender.TLSOpportunistic
 	case to.TLS == config.TLSRequired:

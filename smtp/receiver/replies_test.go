@@ -41,6 +41,7 @@ var inTests = map[string]bool{
 	"Ready for TLS":                true,
 	"TLS has been started already": true,
 	"STARTTLS must be the last command before TLS (RFC 3207 4)": true,
+	"No STARTTLS after XCLIENT; start TLS first":                true,
 }
 
 func testSources(t *testing.T) string {

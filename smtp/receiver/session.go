@@ -56,6 +56,7 @@ type Session struct {
 	asked    int // RCPT commands of this transaction, refused ones included
 	domains  int // of the recipients accepted; counted where they are limited
 	errors   int
+	idle     int    // commands since the last content that brought no mail
 	verb     string // of the command that is answered; "" where the line is none
 }
 
@@ -209,7 +210,7 @@ func (s *Session) lineReply(line []byte, err error) (r smtp.Reply, goOn bool) {
 	case s.phase&inTransaction == 0 && s.wire.wasInterrupted():
 		return s.shuttingDown(), true
 	case err == nil:
-		return s.countErrors(s.command(line)), true
+		return s.countErrors(s.countIdle(s.command(line))), true
 	case !flaw.IsZero():
 		return s.countErrors(flaw), true
 	case isTimeout(err):
@@ -230,7 +231,9 @@ func lineFlaw(err error) smtp.Reply {
 	case errors.Is(err, errLineTooLong):
 		return smtp.Replyf(500, smtp.EnhancedCode{5, 5, 2}, "The line is longer than %d octets", maxLine)
 	case errors.Is(err, errBareLF):
-		return smtp.NewReply(500, smtp.EnhancedCode{5, 5, 2}, "Lines must end with CRLF (RFC 5321 2.3.8)")
+		// What follows a bare LF may be a line that the client never meant to send, but was made to.
+		return smtp.Reply{Code: 500, Enhanced: smtp.EnhancedCode{5, 5, 2}, Close: true,
+			Lines: []string{"Lines must end with CRLF (RFC 5321 2.3.8)"}}
 	}
 	return smtp.Reply{}
 }
@@ -254,6 +257,24 @@ func (s *Session) countErrors(r smtp.Reply) smtp.Reply {
 		return r
 	}
 	return smtp.Reply{Code: 421, Enhanced: smtp.EnhancedCode{4, 7, 0}, Close: true, Lines: []string{"Too many errors"}}
+}
+
+// maxIdle is how many commands a client may give that bring its mail no further. Without a bound one NOOP in five minutes
+// would hold a session for ever.
+const maxIdle = 100
+
+// countIdle ends the session of a client that only passes the time.
+func (s *Session) countIdle(r smtp.Reply) smtp.Reply {
+	switch s.verb {
+	case "NOOP", "RSET", "HELP", "VRFY", "EXPN", "ETRN", "EHLO", "HELO", "LHLO":
+		s.idle++
+	case "DATA", "BDAT":
+		s.idle = 0
+	}
+	if s.idle <= maxIdle {
+		return r
+	}
+	return smtp.Reply{Code: 421, Enhanced: smtp.EnhancedCode{4, 7, 0}, Close: true, Lines: []string{"Too many commands without mail"}}
 }
 
 // write is the one place where replies leave. It logs refusals and tells whether the session ends with this reply.

@@ -28,7 +28,9 @@ func (s *Session) secure() bool {
 }
 
 // offersTLS tells that STARTTLS would work now (RFC 3207 4.2: not over TLS).
-func (s *Session) offersTLS() bool { return s.hasTLS() && !s.secure() && s.hasCertificate() }
+func (s *Session) offersTLS() bool {
+	return s.hasTLS() && !s.secure() && s.behalf == nil && s.hasCertificate()
+}
 
 func (s *Session) hasCertificate() bool {
 	c := s.server.TLS
@@ -55,6 +57,8 @@ func (s *Session) startTLS(string) smtp.Reply {
 		return smtp.NewReply(503, smtp.EnhancedCode{5, 5, 1}, "TLS has been started already")
 	case !s.esmtp:
 		return s.sendHello()
+	case s.behalf != nil: // STARTTLS would drop it (RFC 3207 4.2), and the client be taken for its proxy
+		return smtp.NewReply(503, smtp.EnhancedCode{5, 5, 1}, "No STARTTLS after XCLIENT; start TLS first")
 	case !s.hasCertificate():
 		return smtp.NewReply(454, smtp.EnhancedCode{4, 7, 0}, "TLS is not available now")
 	case len(s.wire.buffered()) > 0: // somebody in between could have put it there, to be taken for the client's own

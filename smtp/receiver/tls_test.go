@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -234,5 +235,36 @@ func TestLinger(t *testing.T) {
 	got, err := io.ReadAll(conn)
 	if err != nil || !strings.HasSuffix(string(got), "421 4.7.0 Too many errors\r\n") {
 		t.Errorf("the client reads %q, %v", got, err)
+	}
+}
+
+// TestStartTLSAfterXClient: TLS would drop what XCLIENT said, and make the client pass for its proxy.
+func TestStartTLSAfterXClient(t *testing.T) {
+	config, _ := selfSigned(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &receiver.Server{Hostname: "mx.example.org", TLS: config, XClient: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	go srv.Serve(l)
+	t.Cleanup(func() {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		srv.Shutdown(now)
+	})
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	a := newAsker(t, conn)
+	a.ask("")
+	a.ask("EHLO proxy.example\r\n")
+	a.ask("XCLIENT ADDR=203.0.113.9\r\n")
+	if hello := a.ask("EHLO client.example\r\n"); strings.Contains(hello, "STARTTLS") {
+		t.Errorf("STARTTLS is offered: %s", hello)
+	}
+	if r := a.ask("STARTTLS\r\n"); r != "503 5.5.1 No STARTTLS after XCLIENT; start TLS first" {
+		t.Errorf("got %s", r)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/holub-mail/holub/smtp"
 )
@@ -15,6 +16,9 @@ func (s *Session) mailFrom(arg string) smtp.Reply {
 	}
 	if r := s.checkMail(m, s.offered()); !r.IsZero() {
 		return r
+	}
+	if !m.UTF8 && !isASCII(arg) { // in a path or in a parameter
+		return needsUTF8
 	}
 	m.From = keepPath(m.From, arg)
 	r := orReply(s.handler.Mail(s.ctx, s, m), smtp.NewReply(250, smtp.EnhancedCode{2, 1, 0}, "Ok"))
@@ -31,8 +35,6 @@ func (s *Session) checkMail(m smtp.Mail, e smtp.Extensions) smtp.Reply {
 	switch {
 	case unoffered != "":
 		return unknownParam(unoffered)
-	case !m.From.IsASCII() && !m.UTF8:
-		return needsUTF8
 	case s.maxSize > 0 && m.Size > s.maxSize: // RFC 1870 6.1
 		return replyTooLarge
 	case m.DeliverBy != nil && m.DeliverBy.Return && m.DeliverBy.Within < e.MinDeliverBy: // RFC 2852 4
@@ -67,6 +69,10 @@ func keepPath(p smtp.Path, arg string) smtp.Path {
 	return p
 }
 
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+}
+
 // needsUTF8 answers an address that only SMTPUTF8 allows (RFC 6531 3.5).
 var needsUTF8 = smtp.NewReply(553, smtp.EnhancedCode{5, 6, 7}, "The address has octets above 127, which need SMTPUTF8")
 
@@ -84,7 +90,7 @@ func (s *Session) rcptTo(arg string) smtp.Reply {
 	switch {
 	case unoffered != "":
 		return unknownParam(unoffered)
-	case !rcpt.To.IsASCII() && !s.mail.UTF8:
+	case !s.mail.UTF8 && !isASCII(arg):
 		return needsUTF8
 	case s.maxRecipients > 0 && s.asked >= s.maxRecipients: // 4.5.3.1.10: 452, and what was accepted stands
 		return smtp.NewReply(452, smtp.EnhancedCode{4, 5, 3}, "Too many recipients; send the others in another transaction")

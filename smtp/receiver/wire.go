@@ -48,7 +48,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, maxLine); return &b 
 // readLine reads one line and returns it without CRLF; it stays valid until the next read. The deadline is for the whole
 // line. A line that is too long is read to its end before errLineTooLong is returned.
 func (w *wire) readLine(deadline time.Time, interruptible bool) ([]byte, error) {
-	tooLong := false
+	tooLong, cr := false, false // cr: what was thrown away of a line that is too long ends with CR
 	scanned := 0
 	for {
 		if w.in != nil {
@@ -56,17 +56,20 @@ func (w *wire) readLine(deadline time.Time, interruptible bool) ([]byte, error) 
 			if lf := bytes.IndexByte(pending[scanned:], '\n'); lf >= 0 {
 				line := pending[:scanned+lf]
 				w.start += scanned + lf + 1
+				if len(line) > 0 {
+					cr = line[len(line)-1] == '\r'
+				}
 				switch {
+				case !cr:
+					return nil, errBareLF
 				case tooLong || scanned+lf+1 > w.limit:
 					return nil, errLineTooLong
-				case len(line) == 0 || line[len(line)-1] != '\r':
-					return nil, errBareLF
 				}
 				return line[:len(line)-1], nil
 			}
 			scanned = len(pending)
 			if scanned >= w.limit {
-				tooLong = true
+				tooLong, cr = true, pending[scanned-1] == '\r'
 				w.start, w.end, scanned = 0, 0, 0
 			}
 		}

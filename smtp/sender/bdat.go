@@ -126,6 +126,7 @@ func (k *call) chunkReply(last bool) (smtp.Reply, error) {
 	if last {
 		timeout = k.c.timeouts.Final
 	}
+	k.replies.octets += replyOctetsFor // each reply to a chunk has room of its own
 	reply, err := k.replyWithin(StageContent, timeout)
 	if err == nil && reply.Code/100 == 3 {
 		err = k.unexpected(StageContent, reply)

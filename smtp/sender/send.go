@@ -82,7 +82,7 @@ func (c *Client) transactions(ctx context.Context, t *transaction, left []int, c
 func (c *Client) transact(ctx context.Context, t *transaction, content io.Reader) error {
 	t.call = c.begin(ctx, len(t.to))
 	defer t.call.end()
-	t.reset = c.needReset
+	t.reset, t.lmtp = c.needReset, nil
 	c.mails++
 	err := t.run(content)
 	if broke, ok := err.(*SessionError); ok {

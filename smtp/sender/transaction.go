@@ -39,6 +39,9 @@ func (t *transaction) run(content io.Reader) error {
 	if next == nextDot {
 		content = eof{} // RFC 2920 3.1
 	}
+	if err := t.quiet(StageContent); err != nil {
+		return err
+	}
 	if err := t.writeContent(content); err != nil {
 		return err
 	}
