@@ -4,8 +4,8 @@
 //
 // It decides nothing and sends nothing: who is told what, and when, is settle's part, and the report is spooled like
 // any message, in the commit that records why it was written. It never writes to a null reverse-path, and it never
-// holds the original in memory. It doesn't speak the DSN extension of RFC 3461; the rules of that document for reports
-// about mail that came without it are kept. It doesn't read reports yet.
+// holds the original in memory. What a sender asked for with RFC 3461 (ENVID, ORCPT) is shown; who asked for which report
+// is its caller's to know. It doesn't read reports yet.
 //
 // To return a message:
 //

@@ -114,7 +114,7 @@ type Delivery struct {
 type Limits struct {
 	MessageSize    int64         // octets of content, at least 64 KiB
 	Recipients     int           // of one message, at least 100
-	Sessions       int           // at once, all listeners together
+	Sessions       int           // at once, at each listener
 	Errors         int           // refused commands in one session before it is closed
 	IdleTimeout    time.Duration // waiting for the next octets of a client
 	MessageTimeout time.Duration // from the answer to DATA to the final dot

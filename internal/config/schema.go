@@ -50,13 +50,14 @@ func listenRows() []field[Listen] {
 				"`?mode=0660` behind it for its permissions; without a mode the umask decides. Or the sockets that systemd "+
 				"hands over: `systemd:` for all of them, `systemd:NAME` for those with this FileDescriptorName.")),
 		one("role", word("role", []Role{RoleMX, RoleRelay, RoleLMTP}, "submission"), func(l *Listen) *Role { return &l.Role },
-			"`mx` takes mail of strangers for the domains of this server; `relay` takes mail for everywhere from `networks`; "+
+			"`mx` takes mail of strangers for the domains of this server: those that a `[[route]]` in front of any catch-all "+
+				"names in `match.domain` with another target than `mx`, and `localhost`; `relay` takes mail for everywhere from `networks`; "+
 				"`lmtp` speaks LMTP and takes mail for the domains of this server, with a reply for each recipient. LMTP is "+
 				"not for the world: never at port 25 (RFC 2033 5), and over TCP only at a loopback address or with `networks`."),
 		one("networks", listOf(prefix(), "list of networks", `["192.0.2.0/24"]`, ""),
 			func(l *Listen) *[]netip.Prefix { return &l.Networks },
-			"Who may relay, that is send to everywhere, without logging in. Empty: nobody. With role `lmtp`: who may speak "+
-				"at all; empty: everyone who can connect. A client at a Unix socket has no address: with role `relay` whoever "+
+			"Who may relay, that is send to everywhere; logging in (AUTH) is not in this version. Empty: nobody. With role "+
+				"`lmtp`: who may deliver; empty: everyone who can connect. A client at a Unix socket has no address: with role `relay` whoever "+
 				"may open the socket may relay, so its mode says who that is."),
 	}, listenWireRows()...)
 }
@@ -72,7 +73,7 @@ func listenWireRows() []field[Listen] {
 				"first octet (RFC 8314), as at port 465. The last two need `certificate` and `key`."),
 		one("certificate", file, func(l *Listen) *string { return &l.Certificate },
 			"A PEM file with the certificate and, behind it, those that lead to its root. It is loaded when the configuration "+
-				"is checked. A relative path is relative to the working directory of holub, like that of `data_dir`."),
+				"is checked, and once at the start: restart holub after a renewal. A relative path is relative to the working directory of holub, like that of `data_dir`."),
 		one("key", file, func(l *Listen) *string { return &l.Key },
 			"A PEM file with the private key of the certificate; it may be the same file."),
 		one("proxy", networks, func(l *Listen) *[]netip.Prefix { return &l.Proxy },
@@ -167,7 +168,7 @@ func limitsRows() []field[Limits] {
 			"How many recipients one message may have. Those above get a 452 and can be sent in the next transaction; "+
 				"RFC 5321 4.5.3.1.8 asks for 100 at least."),
 		one("sessions", integer(1, 1_000_000, ""), func(l *l) *int { return &l.Sessions },
-			"How many clients may be connected at once, to all listeners together. Those above get a 421."),
+			"How many clients may be connected at once, at each listener. Those above get a 421."),
 		one("errors", integer(1, 1_000_000, ""), func(l *l) *int { return &l.Errors },
 			"After this many refused commands in one session it is closed."),
 		one("idle_timeout", duration(), func(l *l) *time.Duration { return &l.IdleTimeout },

@@ -36,6 +36,7 @@ type Options struct {
 	Strangers   bool                       // others may send to our recipients; else to nobody
 	Ours        func(smtp.Path) bool       // a recipient that strangers may send to
 	Refusal     func(smtp.Path) smtp.Reply // what a recipient is refused with, whoever asks; zero: it is not
+	Room        func() bool                // there is space for more mail; nil: always
 	MaxReceived int                        // Received fields from which on mail counts as going in a circle
 	Accepted    func(*spool.Message)       // called with each committed message before its 250
 	Logger      *slog.Logger               // default: none
@@ -58,11 +59,17 @@ func New(o Options) *Intake {
 var (
 	relayDenied = smtp.NewReply(550, smtp.EnhancedCode{5, 7, 1}, "Relaying denied: neither this recipient nor your address is one of ours")
 	mailLoop    = smtp.NewReply(554, smtp.EnhancedCode{5, 4, 6}, "The message goes in a circle: it has too many Received fields")
+	noRoom      = smtp.NewReply(452, smtp.EnhancedCode{4, 3, 1}, "The disk is nearly full; try again later")
 	notStored   = smtp.NewReply(451, smtp.EnhancedCode{4, 3, 0}, "The message could not be stored; try again later")
 )
 
-// Mail accepts every reverse-path.
-func (in *Intake) Mail(context.Context, *receiver.Session, smtp.Mail) smtp.Reply { return smtp.Reply{} }
+// Mail accepts every reverse-path while there is room in the spool (RFC 5321 4.5.3.1.9, RFC 1870 6.1).
+func (in *Intake) Mail(context.Context, *receiver.Session, smtp.Mail) smtp.Reply {
+	if in.Room != nil && !in.Room() {
+		return noRoom
+	}
+	return smtp.Reply{}
+}
 
 // Rcpt accepts a recipient of ours from anyone a listener is for, and every other one from the networks alone.
 func (in *Intake) Rcpt(_ context.Context, s *receiver.Session, r smtp.Rcpt) smtp.Reply {

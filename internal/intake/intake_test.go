@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -377,6 +378,19 @@ func TestTraceOfOthers(t *testing.T) {
 		!strings.Contains(plain, " for <postmaster>; ") {
 		t.Errorf("the trace is %q", plain)
 	}
+}
+
+// TestNoRoom: on a disk that is nearly full mail is refused for now, at MAIL, and taken when there is room again.
+func TestNoRoom(t *testing.T) {
+	var room atomic.Bool
+	h := newHouse(t, func(o *Options) { o.Room = room.Load })
+	c := h.dial(friend)
+	c.say("EHLO client.example", 250)
+	if r := c.say("MAIL FROM:<ann@example.org>", 452); r.Enhanced != (smtp.EnhancedCode{4, 3, 1}) {
+		t.Errorf("got %s", r.Text())
+	}
+	room.Store(true)
+	c.mail(letter, 250, "<joe@example.net>")
 }
 
 // TestLoop counts the Received fields that a message comes with, at the limit and one below.

@@ -87,7 +87,7 @@ func offer(l config.Listen) smtp.Extensions {
 func (m *MTA) intakeOptions(l config.Listen) intake.Options {
 	o := intake.Options{
 		Engine: m.engine, IDs: m.ids, Hostname: m.cfg.Hostname, Logger: m.log,
-		Networks: l.Networks, Ours: m.routes.Ours, Refusal: m.refusal,
+		Networks: l.Networks, Room: m.room, Ours: m.routes.Ours, Refusal: m.refusal,
 		MaxReceived: m.cfg.Limits.Received, Accepted: m.accepted,
 	}
 	local := func(a net.Addr) bool { return a != nil && a.Network() == "unix" }

@@ -39,6 +39,7 @@ type MTA struct {
 	log *slog.Logger
 
 	engine  spool.Engine
+	room    func() bool
 	ids     *spool.IDs
 	routes  *route.Table
 	queue   *queue.Queue
@@ -70,7 +71,7 @@ func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
 		}
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
-	m := &MTA{cfg: cfg, log: log, engine: engine, ids: spool.NewIDs(0)}
+	m := &MTA{cfg: cfg, log: log, engine: engine, room: engine.Room, ids: spool.NewIDs(0)}
 	m.routes = route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
 	m.queue = queue.New(queue.Options{PerSite: cfg.Delivery.ConnectionsPerSite, Total: maxAttempts(), Attempt: m.attempt})
 	m.remote = deliver.NewRemote(deliver.Options{

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -24,6 +25,7 @@ type Engine struct {
 	db   *pebble.DB
 	lock *pebble.Lock
 	log  *slog.Logger
+	room room
 
 	running sync.WaitGroup // calls that use db
 	gate    sync.RWMutex   // guards closed, and Add of running against Close
@@ -43,6 +45,10 @@ func Open(dir string, opts Options) (*Engine, error) {
 	if err := makeFolder(opts.FS, dir); err != nil {
 		return nil, fmt.Errorf("make the spool folder %s: %w", dir, err)
 	}
+	r := room{disk: opts.FS, dir: dir}
+	if err := r.check(time.Now()); err != nil {
+		return nil, err
+	}
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
 		if isHeld(err) {
@@ -58,6 +64,7 @@ func Open(dir string, opts Options) (*Engine, error) {
 		db:      db,
 		lock:    lock,
 		log:     opts.Logger,
+		room:    room{disk: opts.FS, dir: dir},
 		writing: map[spool.ID]struct{}{},
 		ending:  map[spool.ID]*ending{},
 	}

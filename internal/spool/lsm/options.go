@@ -11,6 +11,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// Marks of free space, in octets. A table that is written out, and the log that goes on meanwhile, need room: a store that
+// meets the end of the disk can't be written any more.
+const (
+	roomForMail  = 256 << 20 // below it no new mail is taken
+	roomForStart = 64 << 20  // below it the store is not opened
+)
+
 // exitIOErr is the exit code for an input/output error (EX_IOERR of sysexits).
 const exitIOErr = 74
 
