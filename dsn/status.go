@@ -137,6 +137,9 @@ func status(action Action, reply smtp.Reply) smtp.EnhancedCode {
 // hostName takes the name or address literal out of "mx.example.org [192.0.2.1]:25".
 func hostName(host string) string {
 	host = clean(strings.TrimSpace(host), smtp.MaxDomain)
+	if strings.HasPrefix(host, "unix:") || strings.HasPrefix(host, "exec:") { // a hop without a name
+		return ""
+	}
 	if i := strings.IndexByte(host, ']'); strings.HasPrefix(host, "[") && i > 0 {
 		return host[:i+1]
 	}

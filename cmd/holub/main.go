@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -62,12 +63,21 @@ func run(args []string) int {
 	return exUsage
 }
 
+// version is what the build knows of itself.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
+
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "holub",
 		Short: "A mail transfer agent that loses nothing",
 		Long: "holub takes mail over SMTP, writes it down before it answers 250, and carries it on: to the next host,\n" +
 			"to a mailbox, or back to its sender with the reason.",
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

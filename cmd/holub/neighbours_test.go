@@ -99,9 +99,19 @@ func TestCurl(t *testing.T) {
 		t.Errorf("content: %q", m.content)
 	}
 	s.stop()
+	dir := t.TempDir()
+	s = startServer(t, dir, withTLS(t, relayTo(next.addr), dir, "implicit"))
+	cmd = peers.Command(t, "curl", "--silent", "--show-error", "--insecure", "--mail-from", "a@example.org", "--mail-rcpt", "b@example.net",
+		"--upload-file", "-", "smtps://"+s.addr+"/client.example.org")
+	cmd.Stdin = strings.NewReader("Subject: from curl over TLS\r\n\r\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("curl with smtps: %v\n%s\n%s", err, out, s.log)
+	}
+	eventually(t, "the second mail is relayed", 20*time.Second, func() bool { return len(next.messages()) == 2 })
+	s.stop()
 }
 
-// TestPostfixNextHop relays to a real Postfix: BDAT, SMTPUTF8, 8BITMIME and DSN in one mail.
+// TestPostfixNextHop relays to a real Postfix, which offers CHUNKING, SMTPUTF8, 8BITMIME and DSN, a mail that needs them.
 func TestPostfixNextHop(t *testing.T) {
 	postfix := peers.Postfix(t, peers.PostfixOptions{})
 	s := startServer(t, t.TempDir(), relayTo(postfix.Addr))

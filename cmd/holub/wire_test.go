@@ -99,12 +99,13 @@ func TestExec(t *testing.T) {
 	}
 	near := startServer(t, t.TempDir(), strings.Replace(relayTo("x:1"), `"smtp://x:1"`,
 		fmt.Sprintf("%q", "smtp+exec:"+os.Args[0]+" session -c "+file), 1))
-	sendMail(t, near, "a@localhost", "joe@example.net", "Subject: by pipe\n\nhello\n")
+	long := strings.Repeat("a line through a pipe\n.dots\n", 10000)
+	sendMail(t, near, "a@localhost", "joe@example.net", "Subject: by pipe\n\n"+long)
 	eventually(t, "the program took the mail", 20*time.Second, func() bool { return strings.Contains(near.log.String(), `"msg":"delivered"`) })
 	near.stop()
 	s := startServer(t, far, config) // it carries on what the session left in the spool
-	if m := mailbox(t, filepath.Join(far, "data", "mail", "joe"), 1)[0]; !strings.Contains(m, "\nSubject: by pipe\n") {
-		t.Errorf("the mailbox has:\n%s", m)
+	if m := mailbox(t, filepath.Join(far, "data", "mail", "joe"), 1)[0]; !strings.HasSuffix(m, "\nSubject: by pipe\n\n"+long) {
+		t.Errorf("the mailbox has %d octets:\n%.500s", len(m), m)
 	}
 	s.stop()
 }

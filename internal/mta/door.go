@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/intake"
@@ -30,6 +31,9 @@ func (m *MTA) openDoor(l config.Listen) (*door, error) {
 		pair, err := l.LoadCertificate()
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+			m.log.Warn("the certificate of a listener has expired", "listener", l.Address, "certificate", l.Certificate, "expired", leaf.NotAfter)
 		}
 		certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}

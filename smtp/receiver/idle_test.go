@@ -61,7 +61,11 @@ func holdSessions(to string) int {
 // BenchmarkIdleSessions prints what one of 10,000 idle sessions over plain TCP costs in heap and stacks.
 func BenchmarkIdleSessions(b *testing.B) {
 	for b.Loop() {
-		b.ReportMetric(idleTCPMemory(b, 10_000), "B/session")
+		each := idleTCPMemory(b, 10_000)
+		b.ReportMetric(each, "B/session")
+		if each > 12<<10 {
+			b.Errorf("an idle session costs %.0f octets; the aim is 12 KiB", each)
+		}
 	}
 }
 
