@@ -150,7 +150,7 @@ func (s *Session) serve() {
 func (s *Session) begin() (goOn bool) {
 	s.logger().Debug("session begins")
 	if err := s.handshakeFirst(); err != nil {
-		s.logger().Debug("the TLS handshake failed", "error", err)
+		s.logger().Debug("the connection was not made ready", "error", err)
 		return false
 	}
 	if s.write(greetingVerb, s.greeting()) {

@@ -16,6 +16,12 @@ type secureConn interface {
 	ConnectionState() tls.ConnectionState
 }
 
+// handshaker is a connection that has something to settle before the session: TLS, or the header of a proxy.
+type handshaker interface {
+	net.Conn
+	HandshakeContext(ctx context.Context) error
+}
+
 // handshakeTimeout is how long a TLS handshake may take, where the idle time is not shorter.
 const handshakeTimeout = time.Minute
 
@@ -37,15 +43,16 @@ func (s *Session) hasCertificate() bool {
 	return len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil
 }
 
-// handshakeFirst runs the handshake of a connection that is TLS from its start (RFC 8314 3).
+// handshakeFirst runs the handshake of a connection that is TLS from its start (RFC 8314 3), or reads the header of its
+// proxy: the Handler must not be asked about a client that is not known yet.
 func (s *Session) handshakeFirst() error {
-	if conn, ok := s.wire.conn.(secureConn); ok {
+	if conn, ok := s.wire.conn.(handshaker); ok {
 		return s.handshake(conn)
 	}
 	return nil
 }
 
-func (s *Session) handshake(conn secureConn) error {
+func (s *Session) handshake(conn handshaker) error {
 	conn.SetDeadline(time.Now().Add(min(handshakeTimeout, s.idleTimeout)))
 	return conn.HandshakeContext(context.Background()) // the deadline ends it; a context costs a goroutine
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,44 @@ func TestWholeMailThroughEachTransport(t *testing.T) {
 		mail(t, here, text)
 		check(t, box, text)
 	})
+}
+
+// connects counts the clients that the Handler was asked about.
+type connects struct {
+	discard
+	n *atomic.Int32
+}
+
+func (c connects) Connect(context.Context, *receiver.Session) smtp.Reply {
+	c.n.Add(1)
+	return smtp.Reply{}
+}
+
+// TestNoHeaderNoClient: behind a proxy nobody is asked about a connection whose client the proxy does not name.
+func TestNoHeaderNoClient(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := transport.ProxyListener(inner, transport.ProxyOptions{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	h := connects{n: new(atomic.Int32)}
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: h}
+	go srv.Serve(l)
+	conn, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "EHLO client.example\r\n")
+	if b, _ := io.ReadAll(conn); len(b) > 0 {
+		t.Errorf("the server said %q", b)
+	}
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := h.n.Load(); n != 0 {
+		t.Errorf("the Handler was asked %d times", n)
+	}
 }
 
 // carry serves l and sends a mail to it.
