@@ -30,3 +30,15 @@ func TestNotify(t *testing.T) {
 		t.Errorf("the mail is %q", m.Content)
 	}
 }
+
+// In a test: a server that takes mail, and is away when the program first tries.
+func Example() {
+	test := func(t *testing.T) {
+		srv := smtptest.Start(t)
+		srv.Fail(smtptest.Fault{On: smtptest.Mail, Times: 1, Reply: smtp.NewReply(421, smtp.EnhancedCode{4, 3, 2}, "Come back later")})
+		// ... the program under test sends to srv.Addr ...
+		m := srv.Next(t, 5*time.Second)
+		t.Log(m.From.From, m.To[0].To, m.Content)
+	}
+	_ = test
+}
