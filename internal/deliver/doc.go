@@ -5,5 +5,6 @@
 // elsewhere. internal/mta calls it with what the route said.
 //
 //	remote := deliver.NewRemote(deliver.Options{Hostname: "mx.example.org", Resolver: resolver, Port: 25})
-//	outcomes := remote.ToMX(ctx, site, domain, deliver.Task{Message: m, Recipients: []int{0}, Open: open})
+//	outcomes := remote.ToMX(ctx, site, domain, deliver.Manner{TLS: sender.TLSOpportunistic},
+//		deliver.Task{Message: m, Recipients: []int{0}, Open: open})
 package deliver

@@ -4,7 +4,7 @@
 // It never delivers, schedules or looks at where mail goes beyond asking whether a recipient is one of ours. internal/mta
 // makes one for each listener and hands in the spool and the function that queues what was accepted.
 //
-//	server.ServeWith(listener, intake.New(intake.Options{Engine: engine, IDs: ids, Hostname: name, ...}))
+//	server := &receiver.Server{Handler: intake.New(intake.Options{Engine: engine, IDs: ids, Hostname: name, ...})}
 package intake
 
 import (

@@ -436,15 +436,22 @@ func TestNoReplyBeforeTheCommit(t *testing.T) {
 	}
 }
 
-// TestClientGoneDuringTheCommit hangs up between the dot and the reply: the mail is accepted all the same, for the client
-// may have to send it again, but what was committed must be queued.
-func TestClientGoneDuringTheCommit(t *testing.T) {
+// duringTheCommit has a client that has sent its final dot, and a commit that waits for its release.
+func duringTheCommit(t *testing.T) (*house, *client) {
+	t.Helper()
 	h := newHouse(t, nil)
 	c := h.dial(friend)
 	h.guarded.applying, h.guarded.release = make(chan struct{}), make(chan struct{})
 	c.begin("<joe@example.net>")
 	c.send(letter + ".\r\n")
 	<-h.guarded.applying
+	return h, c
+}
+
+// TestClientGoneDuringTheCommit hangs up between the dot and the reply: the mail is accepted all the same, for the client
+// may have to send it again, but what was committed must be queued.
+func TestClientGoneDuringTheCommit(t *testing.T) {
+	h, c := duringTheCommit(t)
 	c.conn.Close()
 	close(h.guarded.release)
 	<-c.ended
@@ -456,12 +463,7 @@ func TestClientGoneDuringTheCommit(t *testing.T) {
 // TestCutOffDuringTheCommit ends the server while the commit runs: it is not given up for that, for the client will be told
 // nothing and the mail is whole.
 func TestCutOffDuringTheCommit(t *testing.T) {
-	h := newHouse(t, nil)
-	c := h.dial(friend)
-	h.guarded.applying, h.guarded.release = make(chan struct{}), make(chan struct{})
-	c.begin("<joe@example.net>")
-	c.send(letter + ".\r\n")
-	<-h.guarded.applying
+	h, c := duringTheCommit(t)
 	now, cancel := context.WithCancel(t.Context())
 	cancel()
 	down := make(chan error)

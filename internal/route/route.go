@@ -7,7 +7,7 @@
 //
 //	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
 //	dest := table.Route(recipient)
-//	dest.Site   // "mx:example.org": what shares caps and connections
+//	dest.Site   // "mx:example.org tls=opportunistic": what shares caps and connections
 package route
 
 import (

@@ -65,11 +65,7 @@ type Server struct {
 }
 
 // Serve accepts connections until Shutdown, and returns ErrServerClosed then, or the listener's error. It closes l.
-func (srv *Server) Serve(l net.Listener) error { return srv.ServeWith(l, srv.Handler) }
-
-// ServeWith is Serve with a Handler of the listener's own: listeners may have different rules and still share the
-// server's limits and its Shutdown.
-func (srv *Server) ServeWith(l net.Listener, h Handler) error {
+func (srv *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	if !srv.addListener(&l) {
 		return ErrServerClosed
@@ -81,7 +77,7 @@ func (srv *Server) ServeWith(l net.Listener, h Handler) error {
 		switch {
 		case err == nil:
 			pause = 0
-			go srv.serveConn(conn, h)
+			go srv.ServeConn(conn)
 			continue
 		case srv.isClosing():
 			return ErrServerClosed
@@ -96,10 +92,8 @@ func (srv *Server) ServeWith(l net.Listener, h Handler) error {
 }
 
 // ServeConn serves one session on conn, over whatever transport, and closes conn.
-func (srv *Server) ServeConn(conn net.Conn) { srv.serveConn(conn, srv.Handler) }
-
-func (srv *Server) serveConn(conn net.Conn, h Handler) {
-	s := srv.admit(conn, h)
+func (srv *Server) ServeConn(conn net.Conn) {
+	s := srv.admit(conn)
 	if s == nil {
 		return
 	}
@@ -109,8 +103,8 @@ func (srv *Server) serveConn(conn net.Conn, h Handler) {
 }
 
 // admit begins a session, or turns the client away and gives nil.
-func (srv *Server) admit(conn net.Conn, h Handler) *Session {
-	s, refusal := srv.newSession(conn, h)
+func (srv *Server) admit(conn net.Conn) *Session {
+	s, refusal := srv.newSession(conn)
 	if s == nil {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(time.Second))
@@ -161,7 +155,7 @@ func (srv *Server) Sessions() int {
 	return len(srv.sessions)
 }
 
-func (srv *Server) newSession(conn net.Conn, h Handler) (*Session, smtp.Reply) {
+func (srv *Server) newSession(conn net.Conn) (*Session, smtp.Reply) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.init()
@@ -171,7 +165,7 @@ func (srv *Server) newSession(conn net.Conn, h Handler) (*Session, smtp.Reply) {
 	case srv.MaxSessions >= 0 && len(srv.sessions) >= orDefault(srv.MaxSessions, DefaultMaxSessions):
 		return nil, smtp.Replyf(421, smtp.EnhancedCode{}, "%s has too many sessions, try again later", srv.hostname())
 	}
-	s := &Session{server: srv, handler: h, wire: wire{conn: conn, limit: maxLine}}
+	s := &Session{server: srv, handler: srv.Handler, wire: wire{conn: conn, limit: maxLine}}
 	if s.handler == nil {
 		s.handler = refuseAll{}
 	}
