@@ -160,7 +160,7 @@ func (m *MTA) jobs(msg *spool.Message, recipients []int) []queue.Job {
 	var jobs []queue.Job
 	for _, n := range recipients {
 		if r := msg.Recipients[n]; r.State == spool.Waiting {
-			jobs = m.join(jobs, spool.PendingOf(msg.ID, n, &r))
+			jobs = m.join(jobs, spool.PendingOf(msg, n, &r))
 		}
 	}
 	return jobs

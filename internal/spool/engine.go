@@ -41,6 +41,11 @@ type Engine interface {
 	// reported by an error that wraps ErrDamaged, and the listing goes on.
 	Pending(ctx context.Context) iter.Seq2[Pending, error]
 
+	// List reads every message with all its recipients, from the id after on in the order of ids, for operators: the zero ID
+	// starts at the first. What can't be read is reported as by Pending, and the listing goes on.
+	List(ctx context.Context, after ID) iter.Seq2[*Message, error]
+	// Damaged lists what was set aside.
+	Damaged(ctx context.Context) iter.Seq2[Damaged, error]
 	// Close waits for running commits and releases the store.
 	Close() error
 }
@@ -75,8 +80,20 @@ type Pending struct {
 	ID       ID
 	N        int // index into Message.Recipients
 	To       smtp.Path
+	Via      string // Recipient.Via
 	Next     time.Time
+	Started  time.Time // Message.Started
+	By       time.Time // Message.Asked.By
+	Sender   uint32    // SenderKey of Message.From
 	Priority smtp.Priority
 	Held     bool
 	Fresh    bool // never tried
+	Warned   bool
+}
+
+// Damaged is an entry that could not be read and was set aside.
+type Damaged struct {
+	ID   ID     // of its message; zero where not even that is known
+	What string // "envelope", "recipient 3", "index entry": what it was
+	Size int    // octets of what is left of it
 }

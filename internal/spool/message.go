@@ -1,6 +1,9 @@
 package spool
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/holub-mail/holub/smtp"
@@ -90,11 +93,22 @@ const (
 	ReasonShutdown                 // the server stopped while it was tried
 	ReasonNoReturn                 // it failed, and there is nobody left to tell
 	ReasonUnreadable               // its content or envelope could not be read
+	ReasonOperator                 // an operator held it, or asked for it to be tried
+	ReasonPaused                   // its site is left alone for a while, as nobody there could be reached
 )
 
-var reasonNames = [...]string{"new", "dns", "connect", "session", "refused", "in-doubt", "local", "shutdown", "no-return", "unreadable"}
+var reasonNames = [...]string{"new", "dns", "connect", "session", "refused", "in-doubt", "local", "shutdown", "no-return", "unreadable",
+	"operator", "paused"}
 
 func (r Reason) String() string { return name(reasonNames[:], r) }
+
+// ParseReason reads what String wrote.
+func ParseReason(s string) (Reason, error) {
+	if i := slices.Index(reasonNames[:], s); i >= 0 {
+		return Reason(i), nil
+	}
+	return 0, fmt.Errorf("no reason to wait is called %.40q; there are %s", s, strings.Join(reasonNames[:], ", "))
+}
 
 // Recipient is one forward-path of a message and the state of its delivery.
 type Recipient struct {
@@ -109,6 +123,36 @@ type Recipient struct {
 	Priority smtp.Priority          // MT-PRIORITY (RFC 6710) of the message; it stands here so that the index has it
 	Host     string                 // who gave Reply: a host with its address, or "" for this server
 	Reply    smtp.Reply             // the last one, verbatim
+	Doubts   int                    // attempts that broke after the final dot: each may have delivered it
+	Via      string                 // where an operator sent it in place of the routes, as a target is written in one; "": nowhere
+	Trail    []Attempt              // the finished attempts, the latest last: the first one and the last TrailLength-1
+}
+
+// TrailLength is how many attempts a recipient keeps. Attempts has the number of all of them.
+const TrailLength = 10
+
+// Attempt is one finished attempt at a recipient.
+type Attempt struct {
+	At     time.Time
+	Reason Reason     // why it did not succeed
+	Host   string     // who gave Reply: a host with its address, or "" for this server
+	TLS    string     // of the session, "TLS 1.3"; "" where there was none
+	Reply  smtp.Reply // verbatim where a host said it
+}
+
+// Tried notes a finished attempt in r. The trail is copied, so that what shares it does not change.
+func (r *Recipient) Tried(a Attempt) {
+	r.Attempts++
+	r.Host, r.Reply, r.Reason = a.Host, a.Reply, a.Reason
+	if a.Reason == ReasonInDoubt {
+		r.Doubts++
+	}
+	trail := make([]Attempt, 0, TrailLength)
+	trail = append(trail, r.Trail...)
+	if len(trail) == TrailLength {
+		trail = slices.Delete(trail, 1, 2)
+	}
+	r.Trail = append(trail, a)
 }
 
 func name[T ~uint8](names []string, v T) string {

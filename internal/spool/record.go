@@ -10,9 +10,10 @@ import (
 	"github.com/holub-mail/holub/smtp"
 )
 
-// recordVersion is the first octet of every record. A reader refuses what it does not know, so that an older holub never
-// misreads what a newer one wrote.
-const recordVersion = 1
+// recordVersion is the first octet of every record that is written. A reader refuses what it does not know, so that an older
+// holub never misreads what a newer one wrote; it reads all older ones. Version 1 had no trail, doubts, or via in a recipient,
+// and in the index nothing but To, Next, Priority, Held and Fresh.
+const recordVersion = 2
 
 // Bits of the flags octets.
 const (
@@ -27,12 +28,18 @@ const (
 	flagClose
 	flagReports
 	flagPriority
+	flagDoubts
+	flagVia
+	flagTrail
 )
 
 const (
 	flagHeld = 1 << iota
 	flagFresh
 	flagPendingPriority
+	flagPendingWarned
+	flagPendingBy
+	flagPendingVia
 )
 
 // CheckMessage tells whether m can be stored and read back: it has an id, at least one recipient, a size that is not
@@ -184,6 +191,15 @@ func AppendRecipient(dst []byte, r *Recipient) []byte {
 	if r.Priority != 0 {
 		flags |= flagPriority
 	}
+	if r.Doubts != 0 {
+		flags |= flagDoubts
+	}
+	if r.Via != "" {
+		flags |= flagVia
+	}
+	if len(r.Trail) > 0 {
+		flags |= flagTrail
+	}
 	dst = append(dst, recordVersion, byte(r.State), byte(r.Reason), flags)
 	if r.Priority != 0 {
 		dst = append(dst, byte(r.Priority))
@@ -197,15 +213,50 @@ func AppendRecipient(dst []byte, r *Recipient) []byte {
 	dst = binary.AppendVarint(dst, int64(r.Attempts))
 	dst = appendTime(dst, r.Next)
 	dst = appendString(dst, r.Host)
-	dst = binary.AppendVarint(dst, int64(r.Reply.Code))
-	for _, n := range r.Reply.Enhanced {
+	dst = appendReply(dst, r.Reply)
+	if r.Doubts != 0 {
+		dst = binary.AppendVarint(dst, int64(r.Doubts))
+	}
+	if r.Via != "" {
+		dst = appendString(dst, r.Via)
+	}
+	if len(r.Trail) > 0 {
+		dst = appendTrail(dst, r.Trail)
+	}
+	return dst
+}
+
+// appendReply writes a reply but for its Close.
+func appendReply(dst []byte, r smtp.Reply) []byte {
+	dst = binary.AppendVarint(dst, int64(r.Code))
+	for _, n := range r.Enhanced {
 		dst = binary.AppendVarint(dst, int64(n))
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(r.Reply.Lines)))
-	for _, line := range r.Reply.Lines {
+	dst = binary.AppendUvarint(dst, uint64(len(r.Lines)))
+	for _, line := range r.Lines {
 		dst = appendString(dst, line)
 	}
 	return dst
+}
+
+func appendTrail(dst []byte, trail []Attempt) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(trail)))
+	for i := range trail {
+		a := &trail[i]
+		dst = appendTime(dst, a.At)
+		dst = append(dst, byte(a.Reason), bit(a.Reply.Close))
+		dst = appendString(dst, a.Host)
+		dst = appendString(dst, a.TLS)
+		dst = appendReply(dst, a.Reply)
+	}
+	return dst
+}
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // DecodeRecipient reads what AppendRecipient wrote. Errors wrap ErrDamaged.
@@ -227,20 +278,17 @@ func DecodeRecipient(b []byte) (Recipient, error) {
 	r.Attempts = d.int()
 	r.Next = d.time()
 	r.Host = d.string()
-	r.Reply.Code = d.int()
-	for i := range r.Reply.Enhanced {
-		r.Reply.Enhanced[i] = d.int()
+	closes := r.Reply.Close
+	r.Reply = d.reply()
+	r.Reply.Close = closes
+	if flags&flagDoubts != 0 {
+		r.Doubts = d.int()
 	}
-	n := d.uvarint()
-	if n > uint64(len(d.rest)) { // each line takes an octet at least: garbage can't ask for more than it brings
-		d.fail("more lines than octets")
-		n = 0
+	if flags&flagVia != 0 {
+		r.Via = d.string()
 	}
-	if n > 0 {
-		r.Reply.Lines = make([]string, n)
-		for i := range r.Reply.Lines {
-			r.Reply.Lines[i] = d.string()
-		}
+	if flags&flagTrail != 0 {
+		r.Trail = d.trail()
 	}
 	if err := d.end(); err != nil {
 		return Recipient{}, err
@@ -248,8 +296,8 @@ func DecodeRecipient(b []byte) (Recipient, error) {
 	return r, nil
 }
 
-// AppendPending appends the record of an index entry to dst: To, Next, Priority, Held and Fresh. ID and N name the entry and belong
-// into its key. The time is kept to the millisecond.
+// AppendPending appends the record of an index entry to dst: all of it but ID and N, which name the entry and belong into its
+// key. Times are kept to the millisecond.
 func AppendPending(dst []byte, p *Pending) []byte {
 	var flags byte
 	if p.Held {
@@ -261,33 +309,64 @@ func AppendPending(dst []byte, p *Pending) []byte {
 	if p.Priority != 0 {
 		flags |= flagPendingPriority
 	}
+	if p.Warned {
+		flags |= flagPendingWarned
+	}
+	if !p.By.IsZero() {
+		flags |= flagPendingBy
+	}
+	if p.Via != "" {
+		flags |= flagPendingVia
+	}
 	dst = append(dst, recordVersion, flags)
 	if p.Priority != 0 {
 		dst = append(dst, byte(p.Priority))
 	}
 	dst = appendTime(dst, p.Next)
-	return appendString(dst, p.To.String())
+	dst = appendString(dst, p.To.String())
+	dst = appendTime(dst, p.Started)
+	dst = binary.BigEndian.AppendUint32(dst, p.Sender)
+	if !p.By.IsZero() {
+		dst = appendTime(dst, p.By)
+	}
+	if p.Via != "" {
+		dst = appendString(dst, p.Via)
+	}
+	return dst
 }
 
-// DecodePending reads what AppendPending wrote; ID and N are left for the caller to fill. Errors wrap ErrDamaged.
-func DecodePending(b []byte) (Pending, error) {
+// DecodePending reads what AppendPending wrote, for the recipient n of message id. Errors wrap ErrDamaged.
+func DecodePending(id ID, n int, b []byte) (Pending, error) {
 	d := newDecoder("index entry", b)
 	flags := d.octet()
-	p := Pending{Held: flags&flagHeld != 0, Fresh: flags&flagFresh != 0}
+	p := Pending{ID: id, N: n, Held: flags&flagHeld != 0, Fresh: flags&flagFresh != 0, Warned: flags&flagPendingWarned != 0}
 	if flags&flagPendingPriority != 0 {
 		p.Priority = smtp.Priority(d.octet())
 	}
 	p.Next = d.time()
 	p.To = d.path()
+	if d.version == 1 {
+		p.Started = id.Time().UTC()
+	} else {
+		p.Started = d.time()
+		p.Sender = d.uint32()
+	}
+	if flags&flagPendingBy != 0 {
+		p.By = d.time()
+	}
+	if flags&flagPendingVia != 0 {
+		p.Via = d.string()
+	}
 	if err := d.end(); err != nil {
-		return Pending{}, err
+		return Pending{ID: id, N: n}, err
 	}
 	return p, nil
 }
 
-// PendingOf gives the index entry of recipient n of a message.
-func PendingOf(id ID, n int, r *Recipient) Pending {
-	return Pending{ID: id, N: n, To: r.To, Next: r.Next, Priority: r.Priority, Held: r.State == Held, Fresh: r.Attempts == 0}
+// PendingOf gives the index entry of the recipient n of m when its state is r.
+func PendingOf(m *Message, n int, r *Recipient) Pending {
+	return Pending{ID: m.ID, N: n, To: r.To, Via: r.Via, Next: r.Next, Started: m.Started(), By: m.Asked.By, Sender: SenderKey(m.From),
+		Priority: r.Priority, Held: r.State == Held, Fresh: r.Attempts == 0, Warned: r.Warned}
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -305,16 +384,18 @@ func appendTime(dst []byte, t time.Time) []byte {
 
 // decoder is a cursor over a record. After the first fault it yields zero values; end reports the fault.
 type decoder struct {
-	what  string
-	size  int
-	rest  []byte
-	fault string
+	what    string
+	size    int
+	version byte
+	rest    []byte
+	fault   string
 }
 
 func newDecoder(what string, b []byte) *decoder {
 	d := &decoder{what: what, size: len(b), rest: b}
-	if v := d.octet(); d.fault == "" && v != recordVersion {
-		d.fail(fmt.Sprintf("version %d, this holub reads version %d", v, recordVersion))
+	d.version = d.octet()
+	if d.fault == "" && (d.version == 0 || d.version > recordVersion) {
+		d.fail(fmt.Sprintf("version %d, this holub reads versions up to %d", d.version, recordVersion))
 	}
 	return d
 }
@@ -400,6 +481,52 @@ func (d *decoder) string() string {
 		return ""
 	}
 	return string(d.take(int(n)))
+}
+
+func (d *decoder) uint32() uint32 {
+	if b := d.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+// count reads how many things follow, each of which takes at least least octets: garbage can't ask for more than it brings.
+func (d *decoder) count(least int) int {
+	n := d.uvarint()
+	if n > uint64(len(d.rest)/least) {
+		d.fail("more parts than octets")
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) reply() (r smtp.Reply) {
+	r.Code = d.int()
+	for i := range r.Enhanced {
+		r.Enhanced[i] = d.int()
+	}
+	if n := d.count(1); n > 0 {
+		r.Lines = make([]string, n)
+		for i := range r.Lines {
+			r.Lines[i] = d.string()
+		}
+	}
+	return r
+}
+
+func (d *decoder) trail() []Attempt {
+	trail := make([]Attempt, d.count(10))
+	for i := range trail {
+		a := &trail[i]
+		a.At = d.time()
+		a.Reason = Reason(d.enum(len(reasonNames)))
+		closes := d.octet() != 0
+		a.Host = d.string()
+		a.TLS = d.string()
+		a.Reply = d.reply()
+		a.Reply.Close = closes
+	}
+	return trail
 }
 
 func (d *decoder) time() time.Time {

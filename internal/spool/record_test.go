@@ -48,6 +48,10 @@ func sampleRecipients(t testing.TB) []Recipient {
 			Original: smtp.OriginalRecipient{Type: "rfc822", Address: "C+x@example.org"}},
 		{To: path(t, "<b@[192.0.2.9]>"), State: Dropped, Reason: ReasonUnreadable, Attempts: -1,
 			Reply: smtp.Reply{Code: 550, Lines: []string{strings.Repeat("x", 5000)}, Close: true}},
+		{To: path(t, "<d@example.org>"), Doubts: 2, Via: "smtp://192.0.2.1:25", Attempts: 2, Trail: []Attempt{
+			{At: at, Reason: ReasonInDoubt, Host: "mx.example.org [192.0.2.7]:25", TLS: "TLS 1.3",
+				Reply: smtp.Reply{Code: 421, Enhanced: smtp.EnhancedCode{4, 3, 2}, Lines: []string{"bye"}, Close: true}},
+			{At: at.Add(time.Minute), Reason: ReasonPaused}}},
 	}
 }
 
@@ -79,11 +83,12 @@ func TestRecipientRoundTrip(t *testing.T) {
 
 func TestPendingRoundTrip(t *testing.T) {
 	for i, r := range sampleRecipients(t) {
-		p := PendingOf(ID{9}, i, &r)
-		got, err := DecodePending(AppendPending(nil, &p))
-		got.ID, got.N = p.ID, p.N
-		if err != nil || got != p {
-			t.Errorf("got %+v, %v\nwant %+v", got, err, p)
+		for _, m := range sampleMessages(t) {
+			p := PendingOf(m, i, &r)
+			got, err := DecodePending(m.ID, i, AppendPending(nil, &p))
+			if err != nil || got != p {
+				t.Errorf("got %+v, %v\nwant %+v", got, err, p)
+			}
 		}
 	}
 }
@@ -100,7 +105,7 @@ func TestRecordDamage(t *testing.T) {
 	}{
 		{"message", m, func(b []byte) error { _, _, err := DecodeMessage(b); return err }},
 		{"recipient", r, func(b []byte) error { _, err := DecodeRecipient(b); return err }},
-		{"pending", p, func(b []byte) error { _, err := DecodePending(b); return err }},
+		{"pending", p, func(b []byte) error { _, err := DecodePending(ID{1}, 0, b); return err }},
 	}
 	for _, c := range decode {
 		for n := range c.record {
@@ -113,7 +118,7 @@ func TestRecordDamage(t *testing.T) {
 		}
 		later := bytes.Clone(c.record)
 		later[0]++
-		if err := c.decode(later); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "version 2") {
+		if err := c.decode(later); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "version 3") {
 			t.Errorf("%s of a later version: %v", c.name, err)
 		}
 	}
@@ -208,18 +213,18 @@ func FuzzDecodeRecipient(f *testing.F) {
 
 func FuzzDecodePending(f *testing.F) {
 	for _, r := range sampleRecipients(f) {
-		p := PendingOf(ID{}, 0, &r)
+		p := PendingOf(sampleMessages(f)[4], 0, &r)
 		f.Add(AppendPending(nil, &p))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := DecodePending(b)
+		p, err := DecodePending(ID{1}, 0, b)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatalf("%v does not wrap ErrDamaged", err)
 			}
 			return
 		}
-		if got, err := DecodePending(AppendPending(nil, &p)); err != nil || got != p {
+		if got, err := DecodePending(ID{1}, 0, AppendPending(nil, &p)); err != nil || got != p {
 			t.Fatalf("got %+v %v, want %+v", got, err, p)
 		}
 	})

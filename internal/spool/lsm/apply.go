@@ -21,11 +21,11 @@ type change struct {
 	content *content // of put
 
 	// Read before anything is written, where put is nil and new is not empty:
-	old    map[int]spool.Recipient // the same recipients as they are stored
-	ends   int                     // of new, those that become done and were not
-	size   int64                   // of the message, where ends > 0
-	count  int                     // of its recipients, where ends > 0
-	leaves leaving
+	old      map[int]spool.Recipient // the same recipients as they are stored
+	envelope *spool.Message          // without its recipients
+	count    int                     // of its recipients
+	ends     int                     // of new, those that become done and were not
+	leaves   leaving
 }
 
 // leaving says how a message goes whose recipients a change ends.
@@ -199,15 +199,17 @@ func (e *Engine) prepareUpdate(c *change) error {
 			c.ends++
 		}
 	}
+	if len(c.new) == 0 {
+		return nil
+	}
+	var err error
+	if c.envelope, c.count, err = e.envelope(c.id); err != nil {
+		return fmt.Errorf("its envelope: %w", err)
+	}
 	if c.ends == 0 {
 		return nil
 	}
-	m, count, err := e.envelope(c.id)
-	if err != nil {
-		return fmt.Errorf("its envelope: %w", err)
-	}
-	c.size, c.count = m.Size, count
-	return e.countOpen(c.id, count)
+	return e.countOpen(c.id, c.count)
 }
 
 // commit writes the changes in one batch and syncs it. Nothing is locked here: commits that come together share a sync.
@@ -257,7 +259,7 @@ func (c *change) write(b *pebble.Batch) error {
 		if err := c.dropIndex(b); err != nil {
 			return err
 		}
-		return deleteMessage(b, c.id, c.size, c.count)
+		return deleteMessage(b, c.id, c.envelope.Size, c.count)
 	}
 	return c.writeUpdate(b)
 }
@@ -279,7 +281,7 @@ func (c *change) writePut(b *pebble.Batch) error {
 	var buf []byte
 	for n := range c.put.Recipients {
 		var err error
-		if buf, err = writeRecipient(b, c.id, n, &c.put.Recipients[n], buf); err != nil {
+		if buf, err = writeRecipient(b, c.put, n, &c.put.Recipients[n], buf); err != nil {
 			return err
 		}
 	}
@@ -297,7 +299,7 @@ func (c *change) writeUpdate(b *pebble.Batch) error {
 	for _, n := range slices.Sorted(maps.Keys(c.new)) {
 		r := c.new[n]
 		var err error
-		if buf, err = writeRecipient(b, c.id, n, &r, buf); err != nil {
+		if buf, err = writeRecipient(b, c.envelope, n, &r, buf); err != nil {
 			return err
 		}
 	}
@@ -314,23 +316,22 @@ func (c *change) dropIndex(b *pebble.Batch) error {
 		if old.State.Done() {
 			continue
 		}
-		p := spool.PendingOf(c.id, n, &old)
-		if err := b.Delete(indexKey(&p), nil); err != nil {
+		if err := b.Delete(indexKey(c.id, n, old.Next), nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeRecipient adds the state of a recipient to a batch, with its index entry if it is not done. buf is scratch.
-func writeRecipient(b *pebble.Batch, id spool.ID, n int, r *spool.Recipient, buf []byte) ([]byte, error) {
+// writeRecipient adds the state of recipient n of m to a batch, with its index entry if it is not done. buf is scratch.
+func writeRecipient(b *pebble.Batch, m *spool.Message, n int, r *spool.Recipient, buf []byte) ([]byte, error) {
 	buf = spool.AppendRecipient(buf[:0], r)
-	if err := b.Set(numberedKey(prefixRecipient, id, uint32(n)), buf, nil); err != nil || r.State.Done() {
+	if err := b.Set(numberedKey(prefixRecipient, m.ID, uint32(n)), buf, nil); err != nil || r.State.Done() {
 		return buf, err
 	}
-	p := spool.PendingOf(id, n, r)
+	p := spool.PendingOf(m, n, r)
 	buf = spool.AppendPending(buf[:0], &p)
-	return buf, b.Set(indexKey(&p), buf, nil)
+	return buf, b.Set(indexKey(m.ID, n, r.Next), buf, nil)
 }
 
 // deleteMessage adds to a batch the deletion of a message that has no index entry any more.

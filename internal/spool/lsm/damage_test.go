@@ -135,8 +135,8 @@ func TestDamagedIndex(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openTest(t, disk)
 	m := putTest(t, e, spool.ID{1}, 10)
-	p := spool.PendingOf(m.ID, 1, &m.Recipients[1])
-	for _, bad := range [][]byte{indexKey(&p), []byte("pshort")} {
+	p := spool.PendingOf(m, 1, &m.Recipients[1])
+	for _, bad := range [][]byte{indexKey(m.ID, 1, p.Next), []byte("pshort")} {
 		if err := e.db.Set(bad, []byte("\x01garbage"), pebble.NoSync); err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ func TestEndingFinishedAtStart(t *testing.T) {
 		}
 	}
 	b := e.db.NewBatch()
-	c := &change{id: done.ID, old: map[int]spool.Recipient{}, new: map[int]spool.Recipient{}}
+	c := &change{id: done.ID, envelope: done, old: map[int]spool.Recipient{}, new: map[int]spool.Recipient{}}
 	for n, r := range done.Recipients {
 		c.old[n] = r
 		r.State = spool.Delivered
@@ -277,7 +277,7 @@ func TestVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(testFolder, Options{FS: disk})
-	if err == nil || !strings.Contains(err.Error(), "version 2") || !strings.Contains(err.Error(), testFolder) {
+	if err == nil || !strings.Contains(err.Error(), "version 3") || !strings.Contains(err.Error(), testFolder) {
 		t.Errorf("a later format: %v", err)
 	}
 	db, err := pebble.Open("/other", &pebble.Options{FS: disk, Logger: pebbleLog{log: Options{}.withDefaults().Logger}})

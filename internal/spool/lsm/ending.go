@@ -109,7 +109,7 @@ func (e *Engine) settle(changes []*change, committed bool) (gone []*change) {
 // removeAfter deletes a message whose recipients ended in several commits. They are on disk, and a mark is with them, so
 // this need not be synced: if it is lost, the next start does it again.
 func (e *Engine) removeAfter(c *change) {
-	if err := e.remove(c.id, c.size, c.count); err != nil {
+	if err := e.remove(c.id, c.envelope.Size, c.count); err != nil {
 		e.log.Error("a finished message stays until the next start", "id", c.id, "error", err)
 	}
 }

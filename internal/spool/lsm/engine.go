@@ -17,8 +17,9 @@ import (
 	"github.com/holub-mail/holub/internal/spool"
 )
 
-// formatVersion is the version of the key space. A folder of a later one is refused.
-const formatVersion = 1
+// formatVersion is the version of the key space. A folder of a later one is refused; one of an earlier is upgraded at the
+// start. Version 2 writes records of version 2 (package spool); those of version 1 are read as they are.
+const formatVersion = 2
 
 // Engine is the embedded spool engine.
 type Engine struct {
@@ -134,8 +135,11 @@ func (e *Engine) checkVersion() error {
 	key := []byte{prefixVersion}
 	v, err := e.get(key, nil)
 	switch {
-	case err == nil && len(v) == 1 && v[0] >= 1 && v[0] <= formatVersion:
+	case err == nil && len(v) == 1 && v[0] == formatVersion:
 		return nil
+	case err == nil && len(v) == 1 && v[0] >= 1 && v[0] < formatVersion:
+		e.log.Info("the spool was written by an older holub and is upgraded", "from", v[0], "to", formatVersion)
+		return e.db.Set(key, []byte{formatVersion}, pebble.Sync)
 	case err == nil && len(v) == 1 && v[0] > formatVersion:
 		return fmt.Errorf("its format has version %d and this holub knows up to %d: use the newer holub that wrote it",
 			v[0], formatVersion)

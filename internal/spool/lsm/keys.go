@@ -56,12 +56,12 @@ func next(key []byte) []byte {
 	return nil // no end; not met, for no prefix is 0xff
 }
 
-// indexKey is the key of an index entry. The zero time comes before all others.
-func indexKey(p *spool.Pending) []byte {
+// indexKey is the key of the index entry of a recipient that is due at next. The zero time comes before all others.
+func indexKey(id spool.ID, n int, next time.Time) []byte {
 	key := append(make([]byte, 0, indexSize), prefixIndex)
-	key = binary.BigEndian.AppendUint64(key, sortable(p.Next))
-	key = append(key, p.ID[:]...)
-	return binary.BigEndian.AppendUint32(key, uint32(p.N))
+	key = binary.BigEndian.AppendUint64(key, sortable(next))
+	key = append(key, id[:]...)
+	return binary.BigEndian.AppendUint32(key, uint32(n))
 }
 
 // sortable turns a time into milliseconds whose unsigned order is that of the times.
@@ -80,6 +80,9 @@ func parseIndexKey(key []byte) (id spool.ID, n int, ok bool) {
 	copy(id[:], key[9:])
 	return id, int(binary.BigEndian.Uint32(key[indexSize-4:])), true
 }
+
+// numberOf is the number at the end of a key that numberedKey made.
+func numberOf(key []byte) uint32 { return binary.BigEndian.Uint32(key[numberedSize-4:]) }
 
 // parseIDKey reads the message of a key that holds nothing but it.
 func parseIDKey(key []byte) (id spool.ID, ok bool) {

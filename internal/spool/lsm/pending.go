@@ -64,9 +64,8 @@ func readIndex(key, value []byte) (spool.Pending, error) {
 	if !ok {
 		return spool.Pending{}, fmt.Errorf("%w: index key %x", spool.ErrDamaged, key)
 	}
-	p, err := spool.DecodePending(value)
-	p.ID, p.N = id, n
-	if err == nil && !bytes.Equal(indexKey(&p), key) {
+	p, err := spool.DecodePending(id, n, value)
+	if err == nil && !bytes.Equal(indexKey(id, n, p.Next), key) {
 		err = fmt.Errorf("%w: its due time is not that of its key", spool.ErrDamaged)
 	}
 	if err != nil {
@@ -84,20 +83,20 @@ func (e *Engine) repairIndex(key, value []byte) (p spool.Pending, repaired bool,
 		return p, false, err
 	}
 	if id, n, ok := parseIndexKey(key); ok {
-		r, err := e.recipient(id, n)
+		m, _, err := e.envelope(id)
+		var r spool.Recipient
+		if err == nil {
+			r, err = e.recipient(id, n)
+		}
 		if err != nil && !errors.Is(err, spool.ErrNotFound) && !errors.Is(err, spool.ErrDamaged) {
 			return p, false, fmt.Errorf("repair index entry of %s, recipient %d: %w", id, n, err)
 		}
-		repaired = err == nil && !r.State.Done()
-		if repaired {
-			p = spool.PendingOf(id, n, &r)
-			if there, err := e.has(indexKey(&p)); err == nil && there && !bytes.Equal(indexKey(&p), key) {
+		if repaired = err == nil && !r.State.Done(); repaired {
+			right := indexKey(id, n, r.Next)
+			if there, err := e.has(right); err == nil && there && !bytes.Equal(right, key) {
 				repaired = false // the damaged entry was one too many
-			}
-		}
-		if repaired {
-			if err := b.Set(indexKey(&p), spool.AppendPending(nil, &p), nil); err != nil {
-				return p, false, err
+			} else if p = spool.PendingOf(m, n, &r); b.Set(right, spool.AppendPending(nil, &p), nil) != nil {
+				return p, false, fmt.Errorf("repair index entry of %s, recipient %d", id, n)
 			}
 		}
 	}

@@ -29,6 +29,7 @@ func Run(t *testing.T, store func(t *testing.T) Store) {
 		{"abort", testAbort},
 		{"never put", testNeverPut},
 		{"pending", testPending},
+		{"list", testList},
 		{"not found", testNotFound},
 		{"refused", testRefused},
 		{"cancelled", testCancelled},
@@ -73,6 +74,12 @@ func testFields(t *testing.T, s Store) {
 	x.m.Recipients[1].Warned = true
 	x.m.Recipients[2] = ended(x.m.Recipients[2], spool.Delivered)
 	x.m.Recipients[3].State, x.m.Recipients[3].Reason = spool.Held, spool.ReasonNoReturn
+	x.m.Recipients[3].Via, x.m.Recipients[3].Priority = "smtp://relay.example.org:25", -4
+	x.m.Asked.Held, x.m.Asked.By = epoch.Add(time.Hour), epoch.Add(2*time.Hour)
+	for n := range spool.TrailLength + 2 {
+		x.m.Recipients[1].Tried(spool.Attempt{At: epoch.Add(time.Duration(n) * time.Minute), Reason: spool.ReasonInDoubt,
+			Host: "mx.example.org", TLS: "TLS 1.3", Reply: smtp.NewReply(451, smtp.EnhancedCode{4, 4, 2}, "broke")})
+	}
 	must(t, put(ctx, e, x))
 	w := model{}
 	w.apply([]*entry{x})
@@ -293,7 +300,7 @@ func testPending(t *testing.T, s Store) {
 		first.Next, first.Attempts = at, i
 		second.State, second.Next = spool.Held, at
 		must(t, put(ctx, e, x))
-		want = append(want, pendingOf(x.m.ID, 0, *first), pendingOf(x.m.ID, 1, *second))
+		want = append(want, pendingOf(x.m, 0, *first), pendingOf(x.m, 1, *second))
 	}
 	for range 2 {
 		got, err := list(ctx, e)
@@ -310,6 +317,37 @@ func testPending(t *testing.T, s Store) {
 	got, err := list(ctx, e)
 	must(t, err)
 	must(t, samePending(got, nil))
+}
+
+func testList(t *testing.T, s Store) {
+	ctx := t.Context()
+	ids := spool.NewIDs(1)
+	e := open(t, s)
+	w := model{}
+	var all []spool.ID
+	for n := range 7 {
+		var to []string
+		for r := range n + 1 {
+			to = append(to, fmt.Sprintf("r%d@example.org", r))
+		}
+		x := newEntry(ids, 100, to...)
+		must(t, put(ctx, e, x))
+		w.apply([]*entry{x})
+		all = append(all, x.m.ID)
+	}
+	for _, after := range append(all, spool.ID{}) {
+		must(t, w.checkList(ctx, e, after))
+	}
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	for m, err := range e.List(stopped, spool.ID{}) {
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("List after its context ended: %v, %v", m, err)
+		}
+	}
+	for d, err := range e.Damaged(ctx) {
+		t.Errorf("set aside in a sound spool: %+v, %v", d, err)
+	}
 }
 
 func testNotFound(t *testing.T, s Store) {

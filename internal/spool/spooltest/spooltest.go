@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -183,10 +184,10 @@ func (w model) check(ctx context.Context, e spool.Engine, ids []spool.ID) error 
 		return err
 	}
 	var want []spool.Pending
-	for id, x := range w {
+	for _, x := range w {
 		for n, r := range x.m.Recipients {
 			if !r.State.Done() {
-				want = append(want, pendingOf(id, n, r))
+				want = append(want, pendingOf(x.m, n, r))
 			}
 		}
 	}
@@ -197,6 +198,28 @@ func (w model) check(ctx context.Context, e spool.Engine, ids []spool.ID) error 
 		if err := w.checkMessage(ctx, e, id); err != nil {
 			return err
 		}
+	}
+	return w.checkList(ctx, e, spool.ID{})
+}
+
+// checkList compares what the engine lists behind an id with the model.
+func (w model) checkList(ctx context.Context, e spool.Engine, after spool.ID) error {
+	want := slices.SortedFunc(maps.Keys(w), func(a, b spool.ID) int { return bytes.Compare(a[:], b[:]) })
+	want = slices.DeleteFunc(want, func(id spool.ID) bool { return bytes.Compare(id[:], after[:]) <= 0 })
+	n := 0
+	for m, err := range e.List(ctx, after) {
+		switch {
+		case err != nil:
+			return err
+		case n == len(want):
+			return fmt.Errorf("List goes on with %s after all %d messages", m.ID, n)
+		case !reflect.DeepEqual(m, w[want[n]].m):
+			return fmt.Errorf("List: message %d of %d:\n got %+v\nwant %+v", n, len(want), m, w[want[n]].m)
+		}
+		n++
+	}
+	if n != len(want) {
+		return fmt.Errorf("List ended after %d of %d messages", n, len(want))
 	}
 	return nil
 }
@@ -238,8 +261,13 @@ func sameContent(ctx context.Context, e spool.Engine, x *entry) error {
 }
 
 // pendingOf says by itself what the index must hold of a recipient.
-func pendingOf(id spool.ID, n int, r spool.Recipient) spool.Pending {
-	return spool.Pending{ID: id, N: n, To: r.To, Next: r.Next, Held: r.State == spool.Held, Fresh: r.Attempts == 0}
+func pendingOf(m *spool.Message, n int, r spool.Recipient) spool.Pending {
+	started := m.Arrived
+	if m.Asked.Held.After(started) {
+		started = m.Asked.Held
+	}
+	return spool.Pending{ID: m.ID, N: n, To: r.To, Via: r.Via, Next: r.Next, Held: r.State == spool.Held, Fresh: r.Attempts == 0,
+		Priority: r.Priority, Warned: r.Warned, Started: started, By: m.Asked.By, Sender: spool.SenderKey(m.From)}
 }
 
 func list(ctx context.Context, e spool.Engine) ([]spool.Pending, error) {
