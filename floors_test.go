@@ -36,6 +36,7 @@ var floors = map[string]int{
 
 	"internal/route":       3,
 	"internal/queue":       3,
+	"internal/history":     3,
 	"internal/deliver":     3,
 	"internal/deliver/...": 3,
 	"internal/spool/...":   3,

@@ -42,7 +42,11 @@ func serveCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return serve(ctx, cfg, newLogger(os.Stderr, verbose), cmd.OutOrStdout())
+			o := mta.Options{Config: cfg, Logger: newLogger(os.Stderr, verbose)}
+			if file != "" {
+				o.Load = func() (*config.Config, error) { return config.Load(file) }
+			}
+			return serve(ctx, o, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file (default: none is needed)")
@@ -59,15 +63,28 @@ func loadConfig(file string) (*config.Config, error) {
 	return cfg, exit(exConfig, err)
 }
 
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) error {
-	m, err := mta.New(cfg, log)
+func serve(ctx context.Context, o mta.Options, out io.Writer) error {
+	m, err := mta.New(o)
 	if err != nil {
 		return exit(exOSErr, err)
 	}
 	if err := m.Listen(); err != nil {
 		return exit(exOSErr, err)
 	}
-	welcome(out, cfg, m.Addrs())
+	welcome(out, o.Config, m.Addrs())
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				m.Reload(ctx) // which says in the log what came of it
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	return exit(exSoftware, m.Run(ctx))
 }
 

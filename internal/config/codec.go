@@ -160,6 +160,11 @@ func duration() codec[time.Duration] {
 	}, FormatDuration)
 }
 
+// durationOrNone is the codec of a time span of which "0" is none.
+func durationOrNone() codec[time.Duration] {
+	return fromText("duration", "30d", ParseDuration, FormatDuration)
+}
+
 // prefix is the codec of a network in CIDR notation.
 func prefix() codec[netip.Prefix] {
 	return fromText("network", "192.0.2.0/24", parsePrefix, netip.Prefix.String)

@@ -27,10 +27,13 @@ type Config struct {
 	Route    []Route  // in order, first match wins; the last one is built in
 	DNS      DNS
 	Delivery Delivery
+	History  History
 	Limits   Limits
+	Admin    Admin
 
+	file    string            // as given to Load or Parse; empty without a file
 	machine string            // the default of Hostname
-	sources map[string]string // key of a setting or of an element of a list, to FILE:LINE; one not there is a default
+	sources map[string]string // key of a setting or of an element of a list, to Setting.Source; not there: "default"
 }
 
 // Role says what a listener is for.
@@ -85,7 +88,15 @@ type Route struct {
 	To       Target
 	TLS      TLS  // of the delivery to To, with all defaults worked in; TLSNone where To speaks no SMTP
 	SevenBit bool // no octet above 127 is sent
-	BuiltIn  bool // appended by this package, not written in the file
+
+	// The schedule and the cap of mail by this rule: its own or, where it leaves them out, those of [delivery]. Nothing
+	// asks for them where To is TargetDiscard or TargetReject, but they are set there too.
+	Retry       []time.Duration // as Delivery.Retry
+	WarnAfter   time.Duration   // less than GiveUpAfter
+	GiveUpAfter time.Duration
+	Connections int // at once to one destination, or deliveries at once into one Maildir; at least 1
+
+	BuiltIn bool // appended by this package, not written in the file
 }
 
 // Match says which recipients a rule is for. A Match without domains is for every recipient.
@@ -103,11 +114,18 @@ type Delivery struct {
 	Port               int             // of MX hosts, 1 to 65535
 	TLS                TLS             // of deliveries to MX hosts that no route decides; those of routes have their own
 	Retry              []time.Duration // time between attempts; the last one repeats; never empty, all above 0
+	PauseMax           time.Duration   // the longest time for which a site that can't be reached is left alone; above 0
 	WarnAfter          time.Duration   // age at which the sender is told of the delay; less than GiveUpAfter
 	GiveUpAfter        time.Duration   // age at which the message is returned
 	ConnectionsPerSite int             // at once to one destination, at least 1
 	ConnectTimeout     time.Duration   // to open a connection to one address
 	ReturnSize         int64           // octets; a larger message is returned as its header only
+}
+
+// History says how much is kept of what became of messages that are gone.
+type History struct {
+	MaxAge  time.Duration // since the last event of a message; 0: nothing is kept
+	MaxSize int64         // octets of all of it on disk, at least 1 MiB; the oldest goes first
 }
 
 // Limits says how much a client may ask of the server.
@@ -123,7 +141,9 @@ type Limits struct {
 
 // Default gives the configuration of a server without a file: it listens on 127.0.0.1:2525 only.
 func Default() *Config {
-	return withBuiltIns(defaults(machineName(os.Hostname())))
+	c := withBuiltIns(defaults(machineName(os.Hostname())))
+	fillRoutes(c, newReader(""))
+	return c
 }
 
 // Load reads the file at path. When the file can be read and is wrong, the error is of type Errors and has all that is
@@ -169,6 +189,7 @@ func parse(name string, text []byte, hostname string) (*Config, error) {
 	r := newReader(name)
 	c := defaults(hostname)
 	readTable(r, schema(), "", c, root)
+	fillRoutes(withBuiltIns(c), r)
 	if len(problems) == 0 { // of a text that ends too early the rest is not known
 		r.checkTogether(c)
 	}
@@ -180,9 +201,8 @@ func parse(name string, text []byte, hostname string) (*Config, error) {
 	if len(r.errors) > 0 {
 		return nil, r.errors.sorted()
 	}
-	fillRoutes(c, r.at)
-	c.sources = r.sources
-	return withBuiltIns(c), nil
+	c.file, c.sources = name, r.sources
+	return c, nil
 }
 
 // defaults gives every setting its default, without the built-in route.
@@ -202,12 +222,14 @@ func defaults(hostname string) *Config {
 			Port:               25,
 			TLS:                TLSOpportunistic,
 			Retry:              []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour},
+			PauseMax:           15 * time.Minute,
 			WarnAfter:          4 * time.Hour,
 			GiveUpAfter:        5 * day, // RFC 5321 4.5.4.1: at least 4 to 5 days
 			ConnectionsPerSite: 20,
 			ConnectTimeout:     30 * time.Second,
 			ReturnSize:         50 << 10,
 		},
+		History: History{MaxAge: 30 * day, MaxSize: 2 << 30},
 		Limits: Limits{
 			MessageSize:    50 << 20,
 			Recipients:     1000,
@@ -217,6 +239,7 @@ func defaults(hostname string) *Config {
 			MessageTimeout: time.Hour,
 			Received:       100, // RFC 5321 6.3
 		},
+		Admin: Admin{Socket: "{data_dir}/control.sock"},
 	}
 }
 
@@ -225,7 +248,6 @@ func withBuiltIns(c *Config) *Config {
 	c.Route = append(c.Route, Route{
 		Match:   Match{Domain: []string{"localhost"}},
 		To:      Target{Kind: TargetMaildir, Path: "{data_dir}/mail/{local}"},
-		TLS:     TLSNone,
 		BuiltIn: true,
 	})
 	return c

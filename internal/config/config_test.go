@@ -19,14 +19,20 @@ func TestDefaults(t *testing.T) {
 		Listen: []Listen{{Address: "127.0.0.1:2525", Role: RoleRelay, TLS: ListenPlain, HoldMax: 168 * time.Hour,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}},
 		Route: []Route{{Match: Match{Domain: []string{"localhost"}}, TLS: TLSNone, BuiltIn: true,
-			To: Target{Kind: TargetMaildir, Path: "{data_dir}/mail/{local}"}}},
+			To:        Target{Kind: TargetMaildir, Path: "{data_dir}/mail/{local}"},
+			Retry:     []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour},
+			WarnAfter: 4 * time.Hour, GiveUpAfter: 120 * time.Hour, Connections: 20}},
 		Delivery: Delivery{
 			Port: 25, TLS: TLSOpportunistic, WarnAfter: 4 * time.Hour, GiveUpAfter: 120 * time.Hour, ConnectionsPerSite: 20,
 			Retry:          []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour},
+			PauseMax:       15 * time.Minute,
 			ConnectTimeout: 30 * time.Second, ReturnSize: 51200,
 		},
+		History: History{MaxAge: 720 * time.Hour, MaxSize: 2147483648},
+		Admin:   Admin{Socket: "{data_dir}/control.sock"},
 		Limits: Limits{MessageSize: 52428800, Recipients: 1000, Sessions: 10000, Errors: 20,
 			IdleTimeout: 5 * time.Minute, MessageTimeout: time.Hour, Received: 100},
+		file:    "holub.toml",
 		machine: "mx.example.org",
 		sources: map[string]string{},
 	}
@@ -35,7 +41,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("an empty file: got %+v, %v\nwant %+v", got, err, want)
 	}
 	without := Default()
-	without.Hostname, without.machine, without.sources = want.Hostname, want.machine, want.sources
+	without.Hostname, without.machine, without.sources, without.file = want.Hostname, want.machine, want.sources, want.file
 	if !reflect.DeepEqual(without, want) {
 		t.Errorf("Default: got %+v\nwant %+v", without, want)
 	}
@@ -50,6 +56,9 @@ func TestDefaults(t *testing.T) {
 func TestDefaultsAreOurs(t *testing.T) {
 	c := Default()
 	c.Delivery.Retry[0], c.Listen[0].Networks[0] = 0, netip.Prefix{}
+	if c.Route[0].Retry[0] != time.Minute {
+		t.Errorf("a change in [delivery] is seen in a route: %v", c.Route[0].Retry)
+	}
 	if d := Default(); d.Delivery.Retry[0] != time.Minute || !d.Listen[0].Networks[0].IsValid() {
 		t.Errorf("a change in one configuration is seen in the next: %+v", d)
 	}
@@ -219,7 +228,7 @@ func tomlOf(c *Config) string {
 	var top, rest strings.Builder
 	table := ""
 	for _, s := range c.Settings() {
-		if s.Source == "default" {
+		if s.Source == "default" || strings.HasSuffix(s.Source, " [delivery]") {
 			continue
 		}
 		head, name, deep := strings.Cut(s.Key, ".")
@@ -271,9 +280,12 @@ func FuzzParse(f *testing.F) {
 		"tls = 'implicit'\nkey = '/dev/zero'\ncertificate = 'x\\ny'"))
 	f.Add([]byte("[[route]]\nto = 'smtp+exec:\\'\ntls = 'none'\n[[route]]\nto = 'lmtp://unix:@%41?'\nseven_bit = true"))
 	f.Add([]byte("delivery.tls = 'required'\n[[route]]\nto = 'mx'\n[[route]]\nto = 'smtps://[::1]'\ntls = 'opportunistic'"))
+	f.Add([]byte("[[route]]\nto = 'mx'\nwarn_after = '3d'\nretry = ['1m']\n[[route]]\nto = 'discard'\n" +
+		"[delivery]\nretry = ['2m']\ngive_up_after = '1d'\npause_max = '1ms'\n[history]\nmax_age = '0'\nmax_size = 0x40_0000"))
+	f.Add([]byte("data_dir = '@a/../@b'\n[admin]\nsocket = '%40{data_dir}//x?mode=0777'"))
 	f.Add([]byte("a.b.c = 1\n[a]\n[[a.b]]\n[a.b.c]\n"))
 	f.Add([]byte("[[route]]\nto = 'reject:\\\"quoted\\\"'\n[route.match]\ndomain = [ 'EXAMPLE.org', \"[192.0.2.1]\" ]"))
-	f.Add([]byte("data_dir = \"\\u0001\\u007f\\\"ž\"\n[limits]\nmessage_size = 0x1_0000\nidle_timeout = '1d1h1m1.5s'"))
+	f.Add([]byte("data_dir = \"\\u0001\\u007f\\\"ž\"\nadmin.socket = '/run/a%3Fb?mode=660'\n[limits]\nmessage_size = 0x1_0000\nidle_timeout = '1d1h1m1.5s'"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parse("f", text, "box.example.net")
 		if err != nil {

@@ -9,6 +9,8 @@
 //	c, err := config.Load("/etc/holub.toml")     // err is Errors when the file was read and something in it is wrong
 //	for _, l := range c.Listen { e, err := l.Endpoint(); open(e, l.Role, l.Networks) }
 //	err = c.Show(os.Stdout)                      // every setting in force and where it came from
+//	e, err := c.ControlSocket()                  // where the running server takes its operator's commands
+//	restart := Differences(c, next)              // empty: a running server can change from c to next
 //
 // It never opens a listener, looks up a name, starts a program, or creates a folder: it reads one file and the
 // certificates that are named in it, asks the system for the name of the machine, and hands back values. It does not

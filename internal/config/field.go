@@ -10,6 +10,7 @@ type field[T any] struct {
 	name     string // the last part of its key
 	text     string // what it does; whole sentences
 	required bool   // it has no default: every table of its kind gives it
+	restart  bool   // a running server can't change it
 	preset   string // the default in words, where the value differs from machine to machine
 
 	kind     string                // type, for the documentation
@@ -49,6 +50,20 @@ func mustBeGiven[T any](f field[T]) field[T] {
 			preset = nil
 		}
 		return settings(path, of, preset, sources)
+	}
+	return f
+}
+
+// needsRestart makes a row one that a running server can't change; see Differences.
+func needsRestart[T any](f field[T]) field[T] {
+	f.restart = true
+	settings := f.settings
+	f.settings = func(path string, of, preset *T, sources map[string]string) []Setting {
+		all := settings(path, of, preset, sources)
+		for i := range all {
+			all[i].Restart = true
+		}
+		return all
 	}
 	return f
 }
@@ -159,7 +174,7 @@ func settingsOf[T any](rows []field[T], path string, of, preset *T, sources map[
 func describe[T any](rows []field[T], preset *T) []Doc {
 	var all []Doc
 	for _, f := range rows {
-		d := Doc{Key: f.name, Type: f.kind, Text: f.text}
+		d := Doc{Key: f.name, Type: f.kind, Text: f.text, Restart: f.restart}
 		switch {
 		case f.required || f.format == nil:
 		case f.preset != "":

@@ -110,6 +110,9 @@ func markdown(example, wire string) string {
 		default:
 			out.WriteString("; default `" + d.Default + "`")
 		}
+		if d.Restart {
+			out.WriteString("; changed by a restart only")
+		}
 		out.WriteString("). " + d.Text + "\n")
 	}
 	return out.String()

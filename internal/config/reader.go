@@ -57,20 +57,28 @@ func (r *reader) unknownKey(path, name string, pos position, known []string) {
 	if path != "" {
 		where = " in " + title(path)
 	}
-	near := nearest(name, known)
-	if near == "" {
-		for _, d := range Describe() {
-			table, last := "", d.Key
-			if i := strings.LastIndexByte(d.Key, '.'); i >= 0 {
-				table, last = d.Key[:i], d.Key[i+1:]
-			}
-			if last == name && table != withoutIndexes(path) {
-				r.fail(path, pos, "unknown key %s%s; it belongs %s", quoteShort(name), where, placeOf(table))
-				return
-			}
+	if nearest(name, known) == "" {
+		if places := placesOf(name, withoutIndexes(path)); places != "" {
+			r.fail(path, pos, "unknown key %s%s; it belongs %s", quoteShort(name), where, places)
+			return
 		}
 	}
 	r.fail(path, pos, "unknown key %s%s; %s", quoteShort(name), where, instead(name, known))
+}
+
+// placesOf tells where a key that is wrong in one table is right, if that is anywhere.
+func placesOf(name, wrong string) string {
+	var places []string
+	for _, d := range Describe() {
+		table, last := "", d.Key
+		if i := strings.LastIndexByte(d.Key, '.'); i >= 0 {
+			table, last = d.Key[:i], d.Key[i+1:]
+		}
+		if last == name && table != wrong {
+			places = append(places, placeOf(table))
+		}
+	}
+	return strings.Join(places, " or ")
 }
 
 // placeOf tells where the keys of a table are written.

@@ -10,8 +10,8 @@ import (
 func schema() []field[Config] {
 	return []field[Config]{
 		hostname(),
-		one("data_dir", text("path", "/var/lib/holub", checkPath), func(c *Config) *string { return &c.DataDir },
-			"The folder in which the spool lies. A relative path is relative to the working directory of holub."),
+		needsRestart(one("data_dir", text("path", "/var/lib/holub", checkPath), func(c *Config) *string { return &c.DataDir },
+			"The folder in which the spool lies. A relative path is relative to the working directory of holub.")),
 		tables("listen", func(c *Config) *[]Listen { return &c.Listen },
 			Listen{Role: RoleRelay, TLS: ListenPlain, HoldMax: defaultHold},
 			"The addresses at which mail is taken, each with its own `[[listen]]`. A file without any gets one: "+
@@ -22,13 +22,18 @@ func schema() []field[Config] {
 				"`maildir:{data_dir}/mail/{local}`; a rule for every recipient stands before it and takes that mail too. "+
 				"A recipient that no rule matches goes to the MX hosts of its domain. "+
 				"The rules are asked again at each attempt, so a changed file also changes the way of mail that waits.",
-			routeRows()),
+			append(routeRows(), routeScheduleRows()...)),
 		table("dns", func(c *Config) *DNS { return &c.DNS },
 			"Whom to ask for MX hosts and addresses.", dnsRows()),
 		table("delivery", func(c *Config) *Delivery { return &c.Delivery },
 			"How mail is carried on, and for how long it is tried.", deliveryRows()),
+		table("history", func(c *Config) *History { return &c.History },
+			"How much is kept, for `holub trace`, of what became of messages: with times, hosts and replies, but without "+
+				"their content.", historyRows()),
 		table("limits", func(c *Config) *Limits { return &c.Limits },
 			"What a client may ask of the server.", limitsRows()),
+		table("admin", func(c *Config) *Admin { return &c.Admin },
+			"How an operator speaks with the running server.", adminRows()),
 	}
 }
 
@@ -118,6 +123,35 @@ func routeRows() []field[Route] {
 	}
 }
 
+// routeScheduleRows are the settings of a route that go before those of [delivery].
+func routeScheduleRows() []field[Route] {
+	const notFor = " Not for `discard` and `reject`: no mail waits for them."
+	return []field[Route]{
+		inWords(one("retry", waits(), func(r *Route) *[]time.Duration { return &r.Retry },
+			"How long to wait between the attempts for mail by this rule, in the words of `delivery.retry`."+notFor),
+			"the one of `[delivery]`"),
+		inWords(one("warn_after", duration(), func(r *Route) *time.Duration { return &r.WarnAfter },
+			"The age at which a message by this rule makes a notice of the delay to its sender. It must be less than the "+
+				"`give_up_after` that holds for the rule, from wherever it comes."+notFor),
+			"the one of `[delivery]`"),
+		inWords(one("give_up_after", duration(), func(r *Route) *time.Duration { return &r.GiveUpAfter },
+			"The age at which a message by this rule goes back to its sender."+notFor),
+			"the one of `[delivery]`"),
+		inWords(one("connections", connections(), func(r *Route) *int { return &r.Connections },
+			"How many connections to one destination of this rule are open at once, at most; with `maildir:`, how many "+
+				"deliveries into one Maildir run at once."+notFor),
+			"the `connections_per_site` of `[delivery]`"),
+	}
+}
+
+// waits is the codec of the times between attempts.
+func waits() codec[[]time.Duration] {
+	return listOf(duration(), "list of durations", `["1m", "1h"]`, "write at least one time to wait")
+}
+
+// connections is the codec of the cap of one destination.
+func connections() codec[int] { return integer(1, 10000, "") }
+
 func deliveryTLS() codec[TLS] {
 	return word("level of TLS", []TLS{TLSOpportunistic, TLSRequired, TLSNone})
 }
@@ -140,21 +174,33 @@ func deliveryRows() []field[Delivery] {
 				"`required` verifies the certificate by the name of the MX host and the roots of the system, and mail for "+
 				"hosts without one waits until it is returned. That name comes from the DNS: unless the DNS answer is secure, "+
 				"this does not keep out who can forge it. Verification by DANE and MTA-STS is not in this version."),
-		one("retry", listOf(duration(), "list of durations", `["1m", "1h"]`, "write at least one time to wait"),
-			func(d *d) *[]time.Duration { return &d.Retry },
-			"How long to wait after the first failed attempt, after the second, and so on; the last one repeats."),
+		one("retry", waits(), func(d *d) *[]time.Duration { return &d.Retry },
+			"How long to wait after the first failed attempt, after the second, and so on; the last one repeats. A "+
+				"`[[route]]` with its own goes before, as it does for the next two and for `connections_per_site`."),
 		one("warn_after", duration(), func(d *d) *time.Duration { return &d.WarnAfter },
 			"The age at which a message that still waits makes a notice of the delay to its sender. It must be less than "+
 				"`give_up_after`."),
 		one("give_up_after", duration(), func(d *d) *time.Duration { return &d.GiveUpAfter },
 			"The age at which a message that still waits goes back to its sender. RFC 5321 4.5.4.1 asks for 4 to 5 days "+
 				"at least."),
-		one("connections_per_site", integer(1, 10000, ""), func(d *d) *int { return &d.ConnectionsPerSite },
+		one("pause_max", duration(), func(d *d) *time.Duration { return &d.PauseMax },
+			"The longest time for which a site that can't be reached is left alone before one attempt is let through. The "+
+				"pauses grow like the `retry` of its route, up to this one, and the mail for the site waits untouched."),
+		one("connections_per_site", connections(), func(d *d) *int { return &d.ConnectionsPerSite },
 			"How many connections to one destination are open at once, at most."),
 		one("connect_timeout", duration(), func(d *d) *time.Duration { return &d.ConnectTimeout },
 			"How long to wait for one address of a host to take the connection, before the next one is tried."),
 		one("return_size", size(0, ""), func(d *d) *int64 { return &d.ReturnSize },
 			"A bounce carries the whole message up to this size, and only its header above it."),
+	}
+}
+
+func historyRows() []field[History] {
+	return []field[History]{
+		one("max_age", durationOrNone(), func(h *History) *time.Duration { return &h.MaxAge },
+			"What is older than this is forgotten. `\"0\"`: nothing is kept, and `holub trace` knows only what still waits."),
+		one("max_size", size(1<<20, "; max_age = \"0\" keeps nothing"), func(h *History) *int64 { return &h.MaxSize },
+			"How much room the history may take on the disk, at least 1MiB. Above it the oldest is forgotten first."),
 	}
 }
 

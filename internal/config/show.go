@@ -11,7 +11,8 @@ type Setting struct {
 	Key     string // as in the file, with indexes for lists of tables: "listen[0].address"
 	Value   string // as TOML
 	Default string // as TOML; empty when every table must give this key, or it depends on others
-	Source  string // FILE:LINE, or "default"
+	Source  string // FILE:LINE, "default", or "FILE:LINE [delivery]" in a route that takes it over from that line
+	Restart bool   // a running server can't change it; see Differences
 }
 
 // Settings lists every setting in force, in the order in which the documentation and an ordered file have them.
@@ -43,6 +44,7 @@ type Doc struct {
 	Type    string // "duration", "integer from 1 to 65535", "table", "list of tables"
 	Default string // as TOML, or in words; empty for tables and for a key that must be given
 	Text    string // what it does, whole sentences
+	Restart bool   // a running server can't change it
 }
 
 // Describe lists every setting there is, in the order of Settings.

@@ -33,6 +33,21 @@ type Target struct {
 	Text string // of TargetReject: what the sender is told, one line of ASCII
 }
 
+// DefaultTLS is the TLS of deliveries to the target when its route does not say: that of [delivery] for TargetMX, TLSNone
+// where nothing is sent over a network.
+func (t Target) DefaultTLS(delivery TLS) TLS {
+	switch {
+	case t.Kind == TargetMX:
+		return delivery
+	case t.Kind != TargetSMTP:
+		return TLSNone
+	case t.ImplicitTLS: // who writes smtps:// wants to know with whom
+		return TLSRequired
+	default:
+		return TLSOpportunistic
+	}
+}
+
 // placeholders are the words that may stand in braces in Target.Path.
 var placeholders = []string{"local", "domain", "data_dir"}
 
@@ -85,6 +100,11 @@ func checkTemplate(whole, path string) error {
 	if path == "" || strings.ContainsRune(path, 0) {
 		return fmt.Errorf("%s has no path; write one such as \"maildir:/var/mail/{local}\"", quoteShort(whole))
 	}
+	return checkPlaceholders(whole, path, placeholders)
+}
+
+// checkPlaceholders looks at all that stands in braces in a path.
+func checkPlaceholders(whole, path string, placeholders []string) error {
 	for rest := path; ; {
 		i := strings.IndexAny(rest, "{}")
 		if i < 0 {

@@ -19,6 +19,7 @@ func (r *reader) checkTogether(c *Config) {
 	}
 	r.checkListeners(c.Listen)
 	r.checkRoutes(c.Route)
+	r.checkControlSocket(c)
 }
 
 // firstPlace gives the place of the first of the keys that is in the file.
@@ -35,26 +36,63 @@ func (r *reader) given(key string) bool {
 	return r.at[key].line > 0 && !r.bad[key]
 }
 
-// checkRoutes looks at what the target of a route allows beside it.
+// checkRoutes looks at what the target of a route allows beside it, and at its schedule.
 func (r *reader) checkRoutes(all []Route) {
 	for i, route := range all {
-		key := fmt.Sprintf("route[%d]", i)
-		if !r.given(key + ".to") {
-			continue
-		}
-		if route.To.Kind != TargetSMTP && route.To.Kind != TargetMX {
-			for _, name := range []string{key + ".tls", key + ".seven_bit"} {
-				if r.given(name) {
-					r.fail(name, r.at[name], "%s: nothing is sent over a network by %s; leave it out", name,
-						quoteShort(route.To.String()))
-				}
+		key, kind := fmt.Sprintf("route[%d]", i), route.To.Kind
+		waits := true
+		if r.given(key + ".to") {
+			waits = kind != TargetDiscard && kind != TargetReject
+			if kind != TargetSMTP && kind != TargetMX {
+				r.refuse(key, route.To, "nothing is sent over a network by %s", "tls", "seven_bit")
+			} else if name := key + ".tls"; r.given(name) {
+				r.checkRouteTLS(name, route)
 			}
-			continue
 		}
-		if name := key + ".tls"; r.given(name) {
-			r.checkRouteTLS(name, route)
+		if waits {
+			r.checkRouteSchedule(key, route)
+		} else {
+			r.refuse(key, route.To, "no mail waits for %s", "retry", "warn_after", "give_up_after", "connections")
 		}
 	}
+}
+
+// refuse notes an error for each of the settings of a route that its target makes useless.
+func (r *reader) refuse(key string, to Target, why string, names ...string) {
+	for _, name := range names {
+		if path := below(key, name); r.given(path) {
+			r.fail(path, r.at[path], "%s: "+why+"; leave it out", path, quoteShort(to.String()))
+		}
+	}
+}
+
+// checkRouteSchedule looks at the two ages that hold for a route, if one of them is its own.
+func (r *reader) checkRouteSchedule(key string, route Route) {
+	names := []string{"warn_after", "give_up_after"}
+	own, words := 0, []string{FormatDuration(route.WarnAfter), FormatDuration(route.GiveUpAfter)}
+	for i, name := range names {
+		path := below(key, name)
+		if r.bad[path] {
+			return
+		}
+		if r.at[path].line > 0 {
+			own++
+		} else if r.bad["delivery."+name] {
+			return
+		} else {
+			words[i] += " from [delivery]"
+		}
+	}
+	if own == 0 || route.WarnAfter < route.GiveUpAfter {
+		return
+	}
+	advice := ""
+	if own == 1 {
+		advice = "; write both here"
+	}
+	warn, giveUp := below(key, names[0]), below(key, names[1])
+	r.fail("", r.firstPlace(warn, giveUp), "%s (%s) must be less than %s (%s), or the sender hears of the delay after the "+
+		"mail has come back%s", warn, words[0], giveUp, words[1], advice)
 }
 
 func (r *reader) checkRouteTLS(name string, route Route) {
@@ -68,22 +106,39 @@ func (r *reader) checkRouteTLS(name string, route Route) {
 	}
 }
 
-// fillRoutes works out the TLS of routes that leave it out.
-func fillRoutes(c *Config, at map[string]position) {
+// inherited are the settings of a route that hold as they are in [delivery] where it leaves them out.
+var inherited = []struct {
+	name, from string
+	fill       func(*Route, *Delivery)
+}{
+	{"retry", "delivery.retry", func(r *Route, d *Delivery) { r.Retry = slices.Clone(d.Retry) }},
+	{"warn_after", "delivery.warn_after", func(r *Route, d *Delivery) { r.WarnAfter = d.WarnAfter }},
+	{"give_up_after", "delivery.give_up_after", func(r *Route, d *Delivery) { r.GiveUpAfter = d.GiveUpAfter }},
+	{"connections", "delivery.connections_per_site", func(r *Route, d *Delivery) { r.Connections = d.ConnectionsPerSite }},
+}
+
+// fillRoutes works out what routes leave out, and notes what they have from lines of [delivery].
+func fillRoutes(c *Config, r *reader) {
 	for i := range c.Route {
-		route := &c.Route[i]
-		if at[fmt.Sprintf("route[%d].tls", i)].line > 0 {
-			continue
+		route, path := &c.Route[i], fmt.Sprintf("route[%d]", i)
+		for _, s := range inherited {
+			if r.at[below(path, s.name)].line == 0 {
+				s.fill(route, &c.Delivery)
+				r.takeOver(below(path, s.name), s.from)
+			}
 		}
-		switch {
-		case route.To.Kind == TargetMX:
-			route.TLS = c.Delivery.TLS
-		case route.To.Kind != TargetSMTP:
-			route.TLS = TLSNone
-		case route.To.ImplicitTLS: // who writes smtps:// wants to know with whom
-			route.TLS = TLSRequired
-		default:
-			route.TLS = TLSOpportunistic
+		if tls := below(path, "tls"); r.at[tls].line == 0 {
+			route.TLS = route.To.DefaultTLS(c.Delivery.TLS)
+			if route.To.Kind == TargetMX {
+				r.takeOver(tls, "delivery.tls")
+			}
 		}
+	}
+}
+
+// takeOver notes that the value of a key comes from another one, if that is in the file.
+func (r *reader) takeOver(path, from string) {
+	if where := r.sources[from]; where != "" {
+		r.sources[path] = where + " [delivery]"
 	}
 }

@@ -27,7 +27,7 @@ func (r *Remote) exchangers(ctx context.Context, domain smtp.Domain) ([]group, *
 		return []group{{hosts: []string{addr.String()}, port: r.options.Port}}, nil
 	}
 	domain = domain.ASCII() // the DNS has A-labels
-	records, err := r.options.Resolver.MX(ctx, domain.String())
+	records, err := r.mx.records(ctx, r.options.Resolver, domain.String())
 	switch {
 	case err != nil:
 		return nil, lookupOutcome(ctx, "the mail exchangers of "+domain.String(), smtp.EnhancedCode{5, 1, 2}, err)

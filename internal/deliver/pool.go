@@ -12,36 +12,44 @@ import (
 type session struct {
 	client *sender.Client
 	host   string
+	tls    string // what protects it, "TLS 1.3"; "" is nothing
 	uses   int
 	expiry *time.Timer // while it is idle
 }
 
-// pool keeps idle sessions by site. As a session is taken before a new one is opened and given back by who used it, there
-// are never more of a site than attempts ran at once.
+// place is where a session may be used again: at the same site, spoken to in the same manner.
+type place struct {
+	site       string
+	manner     Manner
+	requireTLS bool // mail with REQUIRETLS goes there
+}
+
+// pool keeps idle sessions by place. As a session is taken before a new one is opened and given back by who used it, there
+// are never more of a place than attempts ran at once.
 type pool struct {
 	keep time.Duration
 
 	mu     sync.Mutex
 	closed bool
-	idle   map[string][]*session // the last given is the first taken
+	idle   map[place][]*session // the last given is the first taken
 }
 
-// take gives an idle session of a site, or nil.
-func (p *pool) take(site string) *session {
+// take gives an idle session of a place, or nil.
+func (p *pool) take(at place) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[site]
+	list := p.idle[at]
 	if len(list) == 0 {
 		return nil
 	}
 	s := list[len(list)-1]
-	p.set(site, list[:len(list)-1])
+	p.set(at, list[:len(list)-1])
 	s.expiry.Stop()
 	return s
 }
 
 // give keeps a session for a while.
-func (p *pool) give(site string, s *session) {
+func (p *pool) give(at place, s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -49,20 +57,20 @@ func (p *pool) give(site string, s *session) {
 		return
 	}
 	if p.idle == nil {
-		p.idle = make(map[string][]*session)
+		p.idle = make(map[place][]*session)
 	}
-	p.idle[site] = append(p.idle[site], s)
-	s.expiry = time.AfterFunc(p.keep, func() { p.expire(site, s) })
+	p.idle[at] = append(p.idle[at], s)
+	s.expiry = time.AfterFunc(p.keep, func() { p.expire(at, s) })
 }
 
-func (p *pool) expire(site string, s *session) {
+func (p *pool) expire(at place, s *session) {
 	p.mu.Lock()
 	found := false
-	list := p.idle[site]
+	list := p.idle[at]
 	for i := range list {
 		if list[i] == s {
 			found = true
-			p.set(site, append(list[:i], list[i+1:]...))
+			p.set(at, append(list[:i], list[i+1:]...))
 			break
 		}
 	}
@@ -72,13 +80,13 @@ func (p *pool) expire(site string, s *session) {
 	}
 }
 
-// set replaces the list of a site; p.mu is held.
-func (p *pool) set(site string, list []*session) {
+// set replaces the list of a place; p.mu is held.
+func (p *pool) set(at place, list []*session) {
 	if len(list) == 0 {
-		delete(p.idle, site)
+		delete(p.idle, at)
 		return
 	}
-	p.idle[site] = list
+	p.idle[at] = list
 }
 
 // close ends all idle sessions; what is given later ends at once.

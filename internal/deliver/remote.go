@@ -50,6 +50,7 @@ type Remote struct {
 	options Options
 	hello   smtp.Domain
 	idle    pool
+	mx      exchangerCache
 }
 
 // NewRemote makes a Remote; Close ends the sessions it keeps.
@@ -80,7 +81,8 @@ func NewRemote(o Options) *Remote {
 // Close ends all kept sessions.
 func (r *Remote) Close() { r.idle.close() }
 
-// ToMX delivers to the mail exchangers of a domain, or to the address of a literal (RFC 5321 5.1).
+// ToMX delivers to the mail exchangers of a domain, or to the address of a literal (RFC 5321 5.1). Domains of one site have
+// the same exchangers; sessions are kept by site.
 func (r *Remote) ToMX(ctx context.Context, site string, domain smtp.Domain, manner Manner, t Task) []spool.Outcome {
 	return r.deliver(ctx, site, manner, t, func() ([]group, *spool.Outcome) { return r.exchangers(ctx, domain) })
 }
@@ -95,12 +97,11 @@ func (r *Remote) ToHop(ctx context.Context, site string, hop Hop, manner Manner,
 // deliver uses a session that is at hand, else tries the hosts one after the other until nothing is pending.
 func (r *Remote) deliver(ctx context.Context, site string, manner Manner, t Task,
 	find func() ([]group, *spool.Outcome)) []spool.Outcome {
-	if t.Message.Asked.RequireTLS { // RFC 8689 4.2.1; such sessions are a site of their own
+	if t.Message.Asked.RequireTLS { // RFC 8689 4.2.1; such sessions are kept apart
 		manner.TLS, manner.Unproven = max(manner.TLS, sender.TLSRequired), false
-		site += " requiretls"
 	}
-	v := &visit{Remote: r, site: site, manner: manner, attempt: newAttempt(t)}
-	if s := r.idle.take(site); s != nil {
+	v := &visit{Remote: r, place: place{site, manner, t.Message.Asked.RequireTLS}, attempt: newAttempt(t)}
+	if s := r.idle.take(v.place); s != nil {
 		// A kept session may have died meanwhile: what it didn't decide goes to a new one.
 		v.converse(ctx, s)
 		if len(v.pending) == 0 {
@@ -123,8 +124,7 @@ func (r *Remote) deliver(ctx context.Context, site string, manner Manner, t Task
 type visit struct {
 	*Remote
 	*attempt
-	site   string
-	manner Manner
+	place
 }
 
 // walk tries the hosts in their order of preference.
@@ -188,7 +188,15 @@ func (v *visit) connect(ctx context.Context, h host, manner Manner) (*session, e
 	if err != nil {
 		return nil, err
 	}
-	return &session{client: client, host: h.String()}, nil
+	return &session{client: client, host: h.String(), tls: tlsVersion(client.TLS())}, nil
+}
+
+// tlsVersion names what a session is protected by, "TLS 1.3", or "" where that is nothing.
+func tlsVersion(state *tls.ConnectionState) string {
+	if state == nil {
+		return ""
+	}
+	return tls.VersionName(state.Version)
 }
 
 func (v *visit) dial(ctx context.Context, h host) (net.Conn, error) {
@@ -253,7 +261,7 @@ func (v *visit) converse(ctx context.Context, s *session) {
 		quit(s)
 		return
 	}
-	v.idle.give(v.site, s)
+	v.idle.give(v.place, s)
 }
 
 // send makes one transaction for the pending recipients and leaves those pending that the host may take in another one
@@ -279,10 +287,10 @@ func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 			v.elsewhere = append(v.elsewhere, n) // what this host lacks a preferred one may have, when it is back
 			continue
 		}
-		v.last[n] = outcome(n, o, s.host, dsn)
+		v.last[n] = outcome(n, o, s, dsn)
 		switch {
 		case o.Reply.IsZero():
-			v.undecided(ctx, s.host, n, err)
+			v.undecided(ctx, s, n, err)
 		case o.Reply.Positive():
 			accepted = true
 		case (o.Reply.Code == 452 || o.Reply.Code == 552 && accepted) && o.Stage == sender.StageRcpt:
@@ -295,24 +303,25 @@ func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 }
 
 // outcome is what a reply means for a recipient.
-func outcome(n int, o sender.Outcome, host string, dsn bool) spool.Outcome {
+func outcome(n int, o sender.Outcome, s *session, dsn bool) spool.Outcome {
+	host := s.host
 	if o.Local {
 		host = ""
 	}
-	return spool.Outcome{N: n, Reply: o.Reply, Host: host, Reason: spool.ReasonRefused, Passed: dsn && o.Reply.Positive()}
+	return spool.Outcome{N: n, Reply: o.Reply, Host: host, TLS: s.tls, Reason: spool.ReasonRefused, Passed: dsn && o.Reply.Positive()}
 }
 
 // undecided notes the outcome of a recipient for whom no reply came. Another host is tried for it unless the message
 // may have been taken, can't be read, or this server stops.
-func (a *attempt) undecided(ctx context.Context, host string, n int, err error) {
-	o := spool.Outcome{N: n, Reason: spool.ReasonSession,
-		Reply: smtp.Replyf(451, smtp.EnhancedCode{4, 4, 2}, "The session with %s broke: %v", host, err)}
+func (a *attempt) undecided(ctx context.Context, s *session, n int, err error) {
+	o := spool.Outcome{N: n, TLS: s.tls, Reason: spool.ReasonSession,
+		Reply: smtp.Replyf(451, smtp.EnhancedCode{4, 4, 2}, "The session with %s broke: %v", s.host, err)}
 	var broken *sender.SessionError
 	switch {
 	case errors.As(err, &broken) && broken.InDoubt:
 		o.Reason = spool.ReasonInDoubt
 		o.Reply = smtp.Replyf(451, smtp.EnhancedCode{4, 4, 2},
-			"The session with %s broke after the message was sent; it may have been delivered: %v", host, err)
+			"The session with %s broke after the message was sent; it may have been delivered: %v", s.host, err)
 	case errors.Is(err, sender.ErrContent):
 		o = NotRead(ctx, n, err)
 	case ctx.Err() != nil:

@@ -202,7 +202,7 @@ func TestQuitIsShort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.remote.idle.give("silent", &session{client: client})
+		b.remote.idle.give(place{site: "silent"}, &session{client: client})
 		start := time.Now()
 		b.remote.Close()
 		if took := time.Since(start); took > quitTime {

@@ -9,6 +9,7 @@ package intake
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,13 +19,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/mail"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/receiver"
 )
 
-// Options of an Intake. All are needed but Networks and Logger.
+// Options of an Intake. All are needed but Networks, Record and Logger.
 type Options struct {
 	Engine   spool.Engine
 	IDs      *spool.IDs
@@ -39,6 +41,7 @@ type Options struct {
 	Room        func() bool                // there is space for more mail; nil: always
 	MaxReceived int                        // Received fields from which on mail counts as going in a circle
 	Accepted    func(*spool.Message)       // called with each committed message before its 250
+	Record      func(*history.Event)       // keeps that it was accepted, for people; nil: nothing is kept
 	Logger      *slog.Logger               // default: none
 }
 
@@ -181,9 +184,31 @@ func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Messa
 	if err := in.Engine.Apply(context.WithoutCancel(ctx), spool.Put{Message: m, Content: stored}); err != nil {
 		return smtp.Reply{}, err
 	}
+	if in.Record != nil {
+		in.record(s, m, scan.MessageID())
+	}
 	in.Logger.Info("accepted", "id", m.ID, "from", m.From.String(), "recipients", len(m.Recipients), "size", m.Size,
 		"message_id", scan.MessageID(), "client", m.Client)
 	return smtp.Reply{}, nil
+}
+
+// record keeps that a message was accepted.
+func (in *Intake) record(s *receiver.Session, m *spool.Message, messageID string) {
+	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: bare(m.From), MessageID: messageID,
+		Client: clientAddress(s), Hello: s.Hello().String(), Size: m.Size, To: make([]string, len(m.Recipients))}
+	for i := range m.Recipients {
+		e.To[i] = bare(m.Recipients[i].To)
+	}
+	if state := s.TLS(); state != nil {
+		e.TLS = tls.VersionName(state.Version)
+	}
+	in.Record(&e)
+}
+
+// bare is a path without its brackets.
+func bare(p smtp.Path) string {
+	s := p.String()
+	return s[1 : len(s)-1]
 }
 
 // trace writes the Received field of this server (RFC 5321 4.4) and starts the size of the message with it. A single
@@ -233,12 +258,13 @@ func (in *Intake) logFailure(s *receiver.Session, m *spool.Message, err error) {
 }
 
 // clientText names a client for people: its address, or the socket it came by, and what it calls itself.
-func clientText(s *receiver.Session) string {
-	from := s.RemoteAddr().String()
+func clientText(s *receiver.Session) string { return clientAddress(s) + " (" + s.Hello().String() + ")" }
+
+func clientAddress(s *receiver.Session) string {
 	if s.RemoteAddr().Network() == "unix" {
-		from = "unix:" + s.LocalAddr().String()
+		return "unix:" + s.LocalAddr().String()
 	}
-	return from + " (" + s.Hello().String() + ")"
+	return s.RemoteAddr().String()
 }
 
 // clientAddr is the IP address of a client, or the zero Addr where it has none.

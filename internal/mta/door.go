@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,61 +18,100 @@ import (
 	"github.com/holub-mail/holub/transport"
 )
 
-// door is one listener with the server that speaks on it and what it lets in.
+// door is one listener with the server that speaks on it and what it lets in. A new configuration may put another server
+// behind the same socket.
 type door struct {
 	cfg      config.Listen
-	listener net.Listener
+	socket   *handover
+	listener net.Listener // the hold on the socket with the layers above it
 	server   *receiver.Server
+	handler  *handler
+	taken    bool // the socket was another door's before
 }
 
-// openDoor listens as the configuration says.
-func (m *MTA) openDoor(l config.Listen) (*door, error) {
-	d := &door{cfg: l}
-	var certificate *tls.Config
-	if l.TLS != config.ListenPlain {
-		pair, err := l.LoadCertificate()
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
-		}
-		if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
-			m.log.Warn("the certificate of a listener has expired", "listener", l.Address, "certificate", l.Certificate, "expired", leaf.NotAfter)
-		}
-		certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	}
-	d.server = m.receiver(l, certificate)
-	endpoint, err := l.Endpoint()
+// handler is what a session may do to us. It is exchanged with the configuration, also for sessions that are open.
+type handler struct{ atomic.Pointer[intake.Intake] }
+
+func (h *handler) Mail(ctx context.Context, s *receiver.Session, c smtp.Mail) smtp.Reply {
+	return h.Load().Mail(ctx, s, c)
+}
+
+func (h *handler) Rcpt(ctx context.Context, s *receiver.Session, c smtp.Rcpt) smtp.Reply {
+	return h.Load().Rcpt(ctx, s, c)
+}
+
+func (h *handler) Data(ctx context.Context, s *receiver.Session, content io.Reader) smtp.Reply {
+	return h.Load().Data(ctx, s, content)
+}
+
+// openDoor makes the server of a listener and its socket, or takes the one over that old has for the same address.
+func (m *MTA) openDoor(l *live, cfg config.Listen, old *door) (*door, error) {
+	d := &door{cfg: cfg, handler: new(handler), taken: old != nil}
+	certificate, err := m.certificate(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		return nil, err
 	}
-	options := transport.ListenOptions{}
-	if l.TLS == config.ListenImplicit {
-		options.TLS = certificate
+	endpoint, err := cfg.Endpoint()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Address, err)
 	}
-	if len(l.Proxy) > 0 {
-		options.Proxy = &transport.ProxyOptions{Trusted: l.Proxy, TrustUnnamed: true}
+	d.server = m.receiver(l, cfg, certificate, d.handler)
+	if old != nil {
+		d.socket = old.socket
+	} else if d.socket, err = openSocket(endpoint); err != nil {
+		return nil, err
 	}
-	if d.listener, err = transport.Listen(context.Background(), endpoint, options); err != nil {
+	d.listener = d.socket.hold()
+	if len(cfg.Proxy) > 0 {
+		d.listener = transport.ProxyListener(d.listener, transport.ProxyOptions{Trusted: cfg.Proxy, TrustUnnamed: true})
+	}
+	if cfg.TLS == config.ListenImplicit {
+		d.listener = transport.TLSListener(d.listener, certificate, 0)
+	}
+	return d, nil
+}
+
+// openSocket listens.
+func openSocket(endpoint transport.Endpoint) (*handover, error) {
+	raw, err := transport.Listen(context.Background(), endpoint, transport.ListenOptions{})
+	if err != nil {
 		advice := ""
 		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, transport.ErrInUse) {
 			advice = "; stop the program that has it, or give [[listen]] another address"
 		}
 		return nil, fmt.Errorf("[[listen]]: %w%s", err, advice)
 	}
-	return d, nil
+	return newHandover(raw), nil
 }
 
-// receiver is the server of a listener.
-func (m *MTA) receiver(l config.Listen, certificate *tls.Config) *receiver.Server {
-	limits := m.cfg.Limits
+// certificate loads the certificate of a listener; nil where it has none.
+func (m *MTA) certificate(l config.Listen) (*tls.Config, error) {
+	if l.TLS == config.ListenPlain {
+		return nil, nil
+	}
+	pair, err := l.LoadCertificate()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+	}
+	if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+		m.log.Warn("the certificate of a listener has expired", "listener", l.Address, "certificate", l.Certificate, "expired", leaf.NotAfter)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// receiver is the server of a listener. Its handler is given what the listener lets in.
+func (m *MTA) receiver(l *live, cfg config.Listen, certificate *tls.Config, h *handler) *receiver.Server {
+	h.Store(intake.New(m.intakeOptions(l, cfg)))
+	limits := l.cfg.Limits
 	s := &receiver.Server{
-		Handler:  intake.New(m.intakeOptions(l)),
-		Hostname: m.cfg.Hostname, Logger: m.log,
+		Handler:  h,
+		Hostname: l.cfg.Hostname, Logger: m.log,
 		MaxSize: limits.MessageSize, MaxRecipients: limits.Recipients, MaxErrors: limits.Errors,
 		MaxSessions: limits.Sessions, IdleTimeout: limits.IdleTimeout, MessageTimeout: limits.MessageTimeout,
-		LMTP: l.Role == config.RoleLMTP, XClient: l.XClient, SevenBit: l.SevenBit,
-		Offer: offer(l),
+		LMTP: cfg.Role == config.RoleLMTP, XClient: cfg.XClient, SevenBit: cfg.SevenBit,
+		Offer: offer(cfg),
 	}
-	if l.TLS == config.ListenStartTLS {
+	if cfg.TLS == config.ListenStartTLS {
 		s.TLS = certificate
 	}
 	return s
@@ -88,11 +129,14 @@ func offer(l config.Listen) smtp.Extensions {
 }
 
 // intakeOptions are the rules of a listener. Who can open a Unix socket is known by the rights of its file.
-func (m *MTA) intakeOptions(l config.Listen) intake.Options {
+func (m *MTA) intakeOptions(lv *live, l config.Listen) intake.Options {
 	o := intake.Options{
-		Engine: m.engine, IDs: m.ids, Hostname: m.cfg.Hostname, Logger: m.log,
-		Networks: l.Networks, Room: m.room, Ours: m.routes.Ours, Refusal: m.refusal,
-		MaxReceived: m.cfg.Limits.Received, Accepted: m.accepted,
+		Engine: m.engine, IDs: m.ids, Hostname: lv.cfg.Hostname, Logger: m.log,
+		Networks: l.Networks, Room: m.room, Ours: lv.routes.Ours, Refusal: lv.refusal,
+		MaxReceived: lv.cfg.Limits.Received, Accepted: m.queueAccepted,
+	}
+	if m.history != nil {
+		o.Record = m.history.Append
 	}
 	local := func(a net.Addr) bool { return a != nil && a.Network() == "unix" }
 	if len(l.Proxy) > 0 { // then it is the proxy that has the socket, and its client may be anyone
@@ -111,22 +155,34 @@ func (m *MTA) intakeOptions(l config.Listen) intake.Options {
 	return o
 }
 
+// refusal is what a recipient whose route rejects it is told right away.
+func (l *live) refusal(to smtp.Path) smtp.Reply {
+	if d := l.routes.Route(to); d.Kind == config.TargetReject {
+		return smtp.NewReply(550, smtp.EnhancedCode{5, 7, 1}, d.Text)
+	}
+	return smtp.Reply{}
+}
+
 // Session serves one session on a connection that came to this process in another way than through a listener, by the
 // rules of the first listener. A trusted one may send to everyone.
 func (m *MTA) Session(conn net.Conn, trusted bool) {
-	l := m.cfg.Listen[0]
-	l.TLS = config.ListenPlain // the channel is what it is
-	s := m.receiver(l, nil)
-	o := m.intakeOptions(l)
+	l := m.live.Load()
+	cfg := l.cfg.Listen[0]
+	cfg.TLS = config.ListenPlain // the channel is what it is
+	h := new(handler)
+	s := m.receiver(l, cfg, nil, h)
+	o := m.intakeOptions(l, cfg)
 	o.Trusted = func(net.Addr) bool { return trusted } // a socket of this process is no listener's socket
-	s.Handler = intake.New(o)
+	h.Store(intake.New(o))
 	s.ServeConn(conn)
 }
 
-// serve serves the door until its server is shut down.
+// serve serves the door until its server is shut down or another one has its socket.
 func (d *door) serve() error {
-	if err := d.server.Serve(d.listener); !errors.Is(err, receiver.ErrServerClosed) {
-		return fmt.Errorf("the listener %s ended: %w", d.cfg.Address, err)
+	err := d.server.Serve(d.listener)
+	switch {
+	case errors.Is(err, receiver.ErrServerClosed), errors.Is(err, net.ErrClosed) && !d.socket.closed():
+		return nil
 	}
-	return nil
+	return fmt.Errorf("the listener %s ended: %w", d.cfg.Address, err)
 }

@@ -30,7 +30,7 @@ func TestIntakeOptions(t *testing.T) {
 		"lmtp":                 {config.Listen{Role: config.RoleLMTP}, true, true, true},
 		"lmtp of a network":    {config.Listen{Role: config.RoleLMTP, Networks: networks}, false, true, true},
 	} {
-		o := m.intakeOptions(test.l)
+		o := m.intakeOptions(m.live.Load(), test.l)
 		if o.Strangers != test.strangers || o.OursAlone != test.oursAlone || len(o.Networks) != len(test.l.Networks) {
 			t.Errorf("%s: strangers %v, ours alone %v", name, o.Strangers, o.OursAlone)
 		}
@@ -66,15 +66,15 @@ func TestOffer(t *testing.T) {
 func TestReceiver(t *testing.T) {
 	m := newMTA(t, twoRoutes+"[limits]\nmessage_size = \"64KiB\"\nrecipients = 100\nsessions = 3\nerrors = 4\nidle_timeout = \"5s\"\nmessage_timeout = \"6s\"\n")
 	xclient := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-	s := m.receiver(config.Listen{Role: config.RoleLMTP, TLS: config.ListenStartTLS, XClient: xclient, SevenBit: true}, certtest.New(t, "mx.example.org").Server())
+	s := m.receiver(m.live.Load(), config.Listen{Role: config.RoleLMTP, TLS: config.ListenStartTLS, XClient: xclient, SevenBit: true}, certtest.New(t, "mx.example.org").Server(), new(handler))
 	if s.MaxSize != 64<<10 || s.MaxRecipients != 100 || s.MaxSessions != 3 || s.MaxErrors != 4 || s.IdleTimeout != 5*time.Second ||
 		s.MessageTimeout != 6*time.Second {
 		t.Errorf("limits: %+v", s)
 	}
-	if !s.LMTP || !s.SevenBit || len(s.XClient) != 1 || s.TLS == nil || s.Hostname != m.cfg.Hostname {
+	if !s.LMTP || !s.SevenBit || len(s.XClient) != 1 || s.TLS == nil || s.Hostname != m.live.Load().cfg.Hostname {
 		t.Errorf("manner: %+v", s)
 	}
-	if s := m.receiver(config.Listen{TLS: config.ListenImplicit}, certtest.New(t, "mx.example.org").Server()); s.TLS != nil || s.LMTP || s.SevenBit {
+	if s := m.receiver(m.live.Load(), config.Listen{TLS: config.ListenImplicit}, certtest.New(t, "mx.example.org").Server(), new(handler)); s.TLS != nil || s.LMTP || s.SevenBit {
 		t.Errorf("implicit TLS: %+v", s)
 	}
 }

@@ -2,10 +2,11 @@
 //
 //	receiver -> intake -> (spool) -> queue -> route -> deliver -> settle -> (spool)
 //
-// It is the only package that knows them all, and holds no mail logic of its own: what it adds is the order. cmd/holub
-// calls it for `serve`.
+// It is the only package that knows them all, and holds no mail logic of its own: what it adds is the order. What a
+// configuration makes is in one value, live, that a new configuration replaces while mail waits (Reload). cmd/holub calls it
+// for `serve`.
 //
-//	m, err := mta.New(cfg, logger)
+//	m, err := mta.New(mta.Options{Config: cfg, Logger: logger})
 //	err = m.Listen()
 //	err = m.Run(ctx)     // until ctx ends, then gently to the end
 package mta
@@ -16,38 +17,59 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/holub-mail/holub/dns"
 	"github.com/holub-mail/holub/internal/config"
-	"github.com/holub-mail/holub/internal/deliver"
+	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/queue"
-	"github.com/holub-mail/holub/internal/route"
-	"github.com/holub-mail/holub/internal/settle"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/internal/spool/lsm"
-	"github.com/holub-mail/holub/smtp"
+	"github.com/holub-mail/holub/smtp/receiver"
 )
+
+// Options of an MTA. Config and Logger are needed.
+type Options struct {
+	Config *config.Config
+	Logger *slog.Logger
+	// Load reads the configuration again, for Reload. nil: there is none to read.
+	Load func() (*config.Config, error)
+}
 
 // MTA is one running server.
 type MTA struct {
-	cfg *config.Config
-	log *slog.Logger
+	log  *slog.Logger
+	load func() (*config.Config, error)
 
 	engine  spool.Engine
 	room    func() bool
+	history *history.Journal // nil: none is kept
 	ids     *spool.IDs
-	routes  *route.Table
 	queue   *queue.Queue
-	remote  *deliver.Remote
-	settler *settle.Settler
 	open    openMessages
-	doors   []*door
+	live    atomic.Pointer[live]
 	self    self
+
+	stopping context.Context // ends when the server begins to stop
+	stop     context.CancelFunc
+	learning sync.WaitGroup // messages that wait for the DNS before they are queued
+	takenUp  chan struct{}  // closed when all that waited at the start is queued
+
+	doors   doors
+	control control
+	kept    atomic.Int64 // for the postmaster, by settlers of earlier configurations
+}
+
+// doors are the listeners, and the servers that had one before and still have sessions.
+type doors struct {
+	reloading sync.Mutex // held while the configuration changes
+	mu        sync.Mutex
+	open      []*door
+	retired   []*receiver.Server
+	failed    chan error
 }
 
 // Grace is how long sessions and attempts may go on when the server stops. Whatever is cut then has not been answered or
@@ -58,35 +80,44 @@ const (
 )
 
 // New opens the spool and builds the rooms. Nothing listens and nothing is sent before Listen and Run.
-func New(cfg *config.Config, log *slog.Logger) (*MTA, error) {
-	resolver, err := dns.New(dns.Options{Servers: cfg.DNS.Servers})
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(cfg.DataDir, "spool")
-	engine, err := lsm.Open(dir, lsm.Options{Logger: log})
+func New(o Options) (*MTA, error) {
+	dir := filepath.Join(o.Config.DataDir, "spool")
+	engine, err := lsm.Open(dir, lsm.Options{Logger: o.Logger})
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w; give this user the right to write there, or set data_dir", err)
 		}
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
-	m := &MTA{cfg: cfg, log: log, engine: engine, room: engine.Room, ids: spool.NewIDs(0)}
-	m.routes = route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
-	m.queue = queue.New(queue.Options{PerSite: cfg.Delivery.ConnectionsPerSite, Total: maxAttempts(), Attempt: m.attempt})
-	m.remote = deliver.NewRemote(deliver.Options{
-		Hostname: cfg.Hostname, Resolver: resolver, Port: cfg.Delivery.Port, ConnectTimeout: cfg.Delivery.ConnectTimeout,
-		Self: m.self.is, Shuffle: rand.Shuffle,
-	})
-	schedule := queue.Schedule{Retry: cfg.Delivery.Retry, GiveUp: cfg.Delivery.GiveUpAfter}
-	m.settler = settle.New(settle.Options{
-		Engine: engine, IDs: m.ids, Hostname: cfg.Hostname, Logger: log,
-		Next: func(attempts int, arrived, now time.Time) (time.Time, bool) {
-			return schedule.Next(attempts, arrived, now, rand.Float64())
-		},
-		GiveUp: cfg.Delivery.GiveUpAfter, WarnAfter: cfg.Delivery.WarnAfter, ReturnSize: cfg.Delivery.ReturnSize,
-	})
+	m := &MTA{log: o.Logger, load: o.Load, engine: engine, room: engine.Room, ids: spool.NewIDs(0), takenUp: make(chan struct{})}
+	m.doors.failed = make(chan error, 1)
+	m.stopping, m.stop = context.WithCancel(context.Background())
+	m.queue = queue.New(queue.Options{Total: maxAttempts(), Attempt: m.attempt, Resolve: m.place})
+	l, err := m.newLive(o.Config)
+	if err == nil {
+		err = m.openHistory(o.Config)
+	}
+	if err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
+	m.live.Store(l)
 	return m, nil
+}
+
+// historyDir is where the history of a data folder is.
+func historyDir(dataDir string) string { return filepath.Join(dataDir, "history") }
+
+func (m *MTA) openHistory(cfg *config.Config) error {
+	if cfg.History.MaxAge == 0 {
+		return nil
+	}
+	var err error
+	m.history, err = history.Open(historyDir(cfg.DataDir), history.Options{
+		MaxAge: cfg.History.MaxAge, MaxSize: cfg.History.MaxSize, Logger: m.log})
+	if err != nil {
+		return fmt.Errorf("open the history: %w", err)
+	}
+	return nil
 }
 
 // Bounds of the attempts that run at once. Each may have a connection, a question to the DNS and a file; sessions and the
@@ -100,96 +131,140 @@ const (
 // maxAttempts is how many attempts may run at once, by what the system lets this process open.
 func maxAttempts() int { return min(max((openFiles()-filesOfOthers)/filesEach, 16), mostAttempts) }
 
-// Listen opens every listener of the configuration. On an error none is left open, and the spool is closed.
+// Listen opens every listener of the configuration and the control socket. On an error none is left open, and the spool is
+// closed.
 func (m *MTA) Listen() error {
-	for _, l := range m.cfg.Listen {
-		d, err := m.openDoor(l)
+	l := m.live.Load()
+	err := m.openControl(l.cfg)
+	for _, cfg := range l.cfg.Listen {
 		if err != nil {
-			for _, open := range m.doors {
-				open.listener.Close()
-			}
-			return errors.Join(err, m.engine.Close())
+			break
 		}
-		m.doors = append(m.doors, d)
-		m.self.add(d.listener.Addr())
+		var d *door
+		if d, err = m.openDoor(l, cfg, nil); err == nil {
+			m.doors.open = append(m.doors.open, d)
+		}
 	}
+	if err != nil {
+		for _, d := range m.doors.open {
+			d.socket.close()
+		}
+		m.control.close()
+		return errors.Join(err, m.Close())
+	}
+	m.self.set(m.Addrs())
 	return nil
 }
 
-// Addrs are the addresses that Listen opened, in the order of the configuration.
+// Addrs are the addresses that are listened on, in the order of the configuration.
 func (m *MTA) Addrs() []net.Addr {
+	m.doors.mu.Lock()
+	defer m.doors.mu.Unlock()
 	var addrs []net.Addr
-	for _, d := range m.doors {
+	for _, d := range m.doors.open {
 		addrs = append(addrs, d.listener.Addr())
 	}
 	return addrs
 }
 
-// Run takes up what waits in the spool, then serves until ctx ends. It returns when sessions and attempts have ended, or
+// Run takes up what waits in the spool and serves until ctx ends. It returns when sessions and attempts have ended, or
 // their grace has, and the spool is closed.
 func (m *MTA) Run(ctx context.Context) error {
-	if err := m.takeUp(ctx); err != nil {
-		return errors.Join(err, m.engine.Close())
-	}
 	attempts, cutAttempts := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutAttempts()
-	stopQueue, stop := context.WithCancel(attempts)
-	queueEnded := make(chan struct{})
-	go func() {
-		defer close(queueEnded)
-		m.queue.Run(stopQueue, attempts)
-	}()
-	failed := make(chan error, len(m.doors))
-	for _, d := range m.doors {
-		go func() { failed <- d.serve() }()
-	}
+	next, stopPulling := pull(m.stopping, m.engine) // before the first new message comes
+	rooms := make(chan error, 1)
+	var running sync.WaitGroup
+	running.Go(func() { m.queue.Run(m.stopping, attempts) })
+	running.Go(func() {
+		defer stopPulling()
+		err := m.takeUp(m.stopping, next)
+		close(m.takenUp)
+		rooms <- err
+	})
+	m.serve(m.doors.open)
+	m.control.serve()
 
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
+	err := m.wait(ctx, rooms)
+	m.control.close()
 	m.closeDoors()
-	stop()
+	m.stop()
 	cut := time.AfterFunc(attemptGrace, cutAttempts)
 	defer cut.Stop()
-	<-queueEnded
-	m.remote.Close()
+	running.Wait()
+	m.learning.Wait()
+	l := m.live.Load()
+	l.remote.Close()
 	waiting, _ := m.queue.Counts()
-	m.log.Info("stopped", "waiting", waiting, "kept_for_postmaster", m.settler.Kept())
+	m.log.Info("stopped", "waiting", waiting, "kept_for_postmaster", m.kept.Load()+l.settler.Kept())
+	return errors.Join(err, m.Close())
+}
+
+// wait waits for the end: that of ctx, or of a room that failed.
+func (m *MTA) wait(ctx context.Context, takenUp <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-m.doors.failed:
+			return err
+		case err := <-takenUp:
+			if err != nil {
+				return err
+			}
+			takenUp = nil
+		}
+	}
+}
+
+// serve serves doors until they close; the first that fails ends the server.
+func (m *MTA) serve(open []*door) {
+	for _, d := range open {
+		go func() {
+			if err := d.serve(); err != nil {
+				select {
+				case m.doors.failed <- err:
+				default:
+				}
+			}
+		}()
+	}
+}
+
+// Close closes the spool and the history of an MTA that is not running.
+func (m *MTA) Close() error {
+	m.stop()
+	var err error
+	if m.history != nil {
+		err = m.history.Close()
+	}
 	return errors.Join(err, m.engine.Close())
 }
 
-// Close closes the spool of an MTA that was not run.
-func (m *MTA) Close() error { return m.engine.Close() }
-
 // closeDoors ends all sessions, gently within their grace.
 func (m *MTA) closeDoors() {
+	m.doors.reloading.Lock() // no door opens any more
+	m.doors.mu.Lock()
+	servers := m.doors.retired
+	for _, d := range m.doors.open {
+		servers = append(servers, d.server)
+		d.socket.close()
+	}
+	m.doors.mu.Unlock()
 	sessions := 0
-	for _, d := range m.doors {
-		sessions += d.server.Sessions()
+	for _, s := range servers {
+		sessions += s.Sessions()
 	}
 	m.log.Info("stopping", "sessions", sessions)
 	grace, cancel := context.WithTimeout(context.Background(), sessionGrace)
 	defer cancel()
 	var closing sync.WaitGroup
-	for _, d := range m.doors {
+	for _, s := range servers {
 		closing.Go(func() {
-			if err := d.server.Shutdown(grace); err != nil {
-				m.log.Warn("sessions were cut off", "listener", d.cfg.Address, "after", sessionGrace)
+			if err := s.Shutdown(grace); err != nil {
+				m.log.Warn("sessions were cut off", "after", sessionGrace)
 			}
 		})
 	}
 	closing.Wait()
-}
-
-// accepted queues a message that intake has committed.
-func (m *MTA) accepted(msg *spool.Message) { m.queue.Add(m.jobs(msg, all(msg))...) }
-
-// refusal is what a recipient whose route rejects it is told right away.
-func (m *MTA) refusal(to smtp.Path) smtp.Reply {
-	if d := m.routes.Route(to); d.Kind == config.TargetReject {
-		return smtp.NewReply(550, smtp.EnhancedCode{5, 7, 1}, d.Text)
-	}
-	return smtp.Reply{}
 }

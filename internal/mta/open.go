@@ -21,8 +21,8 @@ type openMessage struct {
 	err  error
 }
 
-// take gives a message, loading it for the first job that wants it. It must be given back, whatever the error.
-func (o *openMessages) take(ctx context.Context, engine spool.Engine, id spool.ID) (*spool.Message, error) {
+// take gives a message, loading it for the first job that wants it. It must be given back, whatever became of it.
+func (o *openMessages) take(ctx context.Context, engine spool.Engine, id spool.ID) *openMessage {
 	o.mu.Lock()
 	if o.all == nil {
 		o.all = make(map[spool.ID]*openMessage)
@@ -35,15 +35,23 @@ func (o *openMessages) take(ctx context.Context, engine spool.Engine, id spool.I
 	m.jobs++
 	o.mu.Unlock()
 	m.once.Do(func() { m.msg, m.err = engine.Load(ctx, id) })
-	return m.msg, m.err
+	return m
 }
 
-func (o *openMessages) giveBack(id spool.ID) {
+func (o *openMessages) giveBack(id spool.ID, m *openMessage) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if m := o.all[id]; m.jobs > 1 {
-		m.jobs--
-	} else {
+	if m.jobs--; m.jobs == 0 && o.all[id] == m {
+		delete(o.all, id)
+	}
+}
+
+// forget makes the next job load a message anew: somebody else changed recipients of it that no job had. Those that have it
+// keep what they have, which is right for their own recipients.
+func (o *openMessages) forget(ids ...spool.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range ids {
 		delete(o.all, id)
 	}
 }

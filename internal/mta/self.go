@@ -3,30 +3,40 @@ package mta
 import (
 	"net"
 	"net/netip"
+	"sync"
 )
 
 // self knows the addresses this server listens on, so that it never delivers to itself (RFC 5321 5.1).
 type self struct {
+	mu    sync.RWMutex
 	addrs []netip.AddrPort
 	ports []uint16 // of listeners on every address of the machine
 }
 
-func (s *self) add(a net.Addr) {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return
+// set says what is listened on now.
+func (s *self) set(all []net.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addrs, s.ports = nil, nil
+	for _, a := range all {
+		tcp, ok := a.(*net.TCPAddr)
+		if !ok {
+			continue
+		}
+		ap := tcp.AddrPort()
+		if ap.Addr().IsUnspecified() {
+			s.ports = append(s.ports, ap.Port())
+			continue
+		}
+		s.addrs = append(s.addrs, unmap(ap))
 	}
-	ap := tcp.AddrPort()
-	if ap.Addr().IsUnspecified() {
-		s.ports = append(s.ports, ap.Port())
-		return
-	}
-	s.addrs = append(s.addrs, unmap(ap))
 }
 
 // is tells an address of this server.
 func (s *self) is(ap netip.AddrPort) bool {
 	ap = unmap(ap)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	for _, own := range s.addrs {
 		if own == ap {
 			return true

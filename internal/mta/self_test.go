@@ -9,13 +9,14 @@ import (
 // TestSelf: an address of this server is one it listens on; a listener on every address stands for all of the machine's.
 func TestSelf(t *testing.T) {
 	var s self
-	s.add(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2525})
-	s.add(&net.TCPAddr{IP: net.IPv6unspecified, Port: 25})
-	s.add(&net.UnixAddr{Name: "/run/smtp.sock", Net: "unix"})
+	s.set([]net.Addr{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 3), Port: 2525}})
+	s.set([]net.Addr{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2525}, &net.TCPAddr{IP: net.IPv6unspecified, Port: 25},
+		&net.UnixAddr{Name: "/run/smtp.sock", Net: "unix"}})
 	for addr, want := range map[string]bool{
 		"127.0.0.1:2525":          true,
 		"[::ffff:127.0.0.1]:2525": true,
 		"127.0.0.2:2525":          false,
+		"127.0.0.3:2525":          false,
 		"127.0.0.1:25":            true,
 		"127.0.0.9:25":            true,
 		"[::1]:25":                true,

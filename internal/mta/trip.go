@@ -3,7 +3,6 @@ package mta
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -19,31 +18,97 @@ import (
 )
 
 // attempt is the trip from the queue back into the spool: load, route, deliver, settle. It returns what is still owed of
-// the job.
-func (m *MTA) attempt(ctx context.Context, j queue.Job) []queue.Job {
-	msg, err := m.open.take(ctx, m.engine, j.ID)
-	defer m.open.giveBack(j.ID)
-	if err != nil {
-		return m.notLoaded(j, err)
+// the work, and what it says of the site.
+func (m *MTA) attempt(ctx context.Context, w queue.Work) queue.Result {
+	l := m.live.Load()
+	opened := m.open.take(ctx, m.engine, w.ID)
+	defer m.open.giveBack(w.ID, opened)
+	msg := opened.msg
+	if opened.err != nil {
+		return queue.Result{Owed: m.notLoaded(w.Job, opened.err)}
 	}
+	if w.Pause != nil {
+		return m.lookAt(ctx, l, msg, w)
+	}
+	parts, moved := m.split(l, msg, w)
 	var outcomes []spool.Outcome
-	for _, part := range m.split(msg, j.Recipients) {
-		outcomes = append(outcomes, m.deliver(ctx, part.to, m.task(msg, part.recipients))...)
+	for _, p := range parts {
+		outcomes = append(outcomes, m.deliver(ctx, l, w.Site, p.to, m.task(msg, p.recipients))...)
 	}
+	result := verdict(outcomes)
+	if !m.settleAll(ctx, l, msg, outcomes) {
+		return result // the next start takes it up
+	}
+	var stayed []int
+	for _, p := range parts {
+		stayed = append(stayed, p.recipients...)
+	}
+	result.Owed = append(m.jobs(l, msg, stayed), m.apart(l, msg, moved)...)
+	return result
+}
+
+// lookAt is what becomes of mail whose site is left alone, when its age asks for a look at it.
+func (m *MTA) lookAt(ctx context.Context, l *live, msg *spool.Message, w queue.Work) queue.Result {
+	var waiting []int
+	for _, n := range w.Recipients {
+		if msg.Recipients[n].State == spool.Waiting {
+			waiting = append(waiting, n)
+		}
+	}
+	reply := smtp.Replyf(451, smtp.EnhancedCode{4, 4, 1}, "The site %s could not be reached since %s; the last word from there: %s",
+		w.Site, w.Pause.Since.UTC().Format(time.RFC3339), w.Pause.Said)
+	if !m.settleAll(ctx, l, msg, deliver.All(m.task(msg, waiting), spool.Outcome{Untried: true, Reason: spool.ReasonPaused, Reply: reply})) {
+		return queue.Result{}
+	}
+	owed := m.jobs(l, msg, waiting)
+	for i := range owed {
+		if later := time.Now().Add(time.Hour); owed[i].Notice.Before(later) { // nothing of it was due after all
+			owed[i].Notice = later
+		}
+	}
+	return queue.Result{Owed: owed}
+}
+
+// settleAll settles outcomes and queues the reports that come of them. It is false where the end of this server kept the
+// result from being written.
+func (m *MTA) settleAll(ctx context.Context, l *live, msg *spool.Message, outcomes []spool.Outcome) bool {
 	// What the end of this server cut short is as if it had not been tried: the next start takes it up.
 	outcomes = slices.DeleteFunc(outcomes, func(o spool.Outcome) bool { return o.Reason == spool.ReasonShutdown })
 	if len(outcomes) == 0 {
-		return nil
+		return true
 	}
-	reports, err := m.settle(ctx, msg, outcomes)
+	reports, err := m.settle(ctx, l, msg, outcomes)
 	if err != nil {
 		m.log.Error("the result of an attempt was not written; it will be made again", "id", msg.ID, "error", err)
-		return nil // only at the end of the server: the next start takes the job up
+		return false
 	}
 	for _, r := range reports {
-		m.queue.Add(m.jobs(r, all(r))...)
+		m.queue.Add(m.jobs(l, r, all(r))...)
 	}
-	return m.jobs(msg, j.Recipients)
+	return true
+}
+
+// verdict is what the outcomes of an attempt say of its site.
+func verdict(outcomes []spool.Outcome) queue.Result {
+	r := queue.Result{Signal: queue.Neutral}
+	for _, o := range outcomes {
+		if o.Reason == spool.ReasonShutdown {
+			continue
+		}
+		if r.Said == "" {
+			r.Said = o.Reply.Text()
+		}
+		switch {
+		case o.Reply.Positive(), o.Reason == spool.ReasonRefused && o.Host != "" && o.Reply.Code != 421:
+			r.Signal, r.Said = queue.Worked, o.Reply.Text()
+			return r
+		case !o.Reply.Temporary(): // a site that refuses for good is there, and what it says is not the end of all its mail
+		case o.Reason == spool.ReasonConnect, o.Reason == spool.ReasonSession, o.Reason == spool.ReasonDNS,
+			o.Reason == spool.ReasonInDoubt, o.Reason == spool.ReasonRefused && o.Reply.Code == 421:
+			r.Signal = queue.Failed
+		}
+	}
+	return r
 }
 
 // notLoaded is the end, or the pause, of a job whose message the spool did not give.
@@ -61,9 +126,9 @@ const settlePause = time.Second
 
 // settle commits, and does not let go of a result that could not be written: the next host may have the message, and to
 // forget that would send it twice.
-func (m *MTA) settle(ctx context.Context, msg *spool.Message, outcomes []spool.Outcome) ([]*spool.Message, error) {
+func (m *MTA) settle(ctx context.Context, l *live, msg *spool.Message, outcomes []spool.Outcome) ([]*spool.Message, error) {
 	for {
-		reports, err := m.settler.Settle(context.WithoutCancel(ctx), msg, outcomes, time.Now())
+		reports, err := l.settler.Settle(context.WithoutCancel(ctx), msg, outcomes, time.Now())
 		if err == nil {
 			return reports, nil
 		}
@@ -76,32 +141,48 @@ func (m *MTA) settle(ctx context.Context, msg *spool.Message, outcomes []spool.O
 	}
 }
 
-// part is the recipients of a job that have the same destination.
+// part is the recipients of a job that one transaction is for.
 type part struct {
 	to         route.Destination
 	recipients []int
 }
 
-// split asks the routes anew: since the job was queued they may have changed.
-func (m *MTA) split(msg *spool.Message, recipients []int) []part {
-	var parts []part
-	for _, n := range recipients {
-		if msg.Recipients[n].State != spool.Waiting {
+// split asks the routes anew: since the job was queued they may have changed. What goes to another site now has moved, and
+// waits for its turn there.
+func (m *MTA) split(l *live, msg *spool.Message, w queue.Work) (parts []part, moved []int) {
+	for _, n := range w.Recipients {
+		r := &msg.Recipients[n]
+		if r.State != spool.Waiting {
 			continue
 		}
-		to := m.routes.Route(msg.Recipients[n].To)
+		to := l.route(r.To, r.Via)
+		if to.Lane != w.Lane {
+			if site, ok := m.queue.SiteOf(to.Lane); !ok || site != w.Site {
+				moved = append(moved, n)
+				continue
+			}
+		}
 		known := false
 		for i := range parts {
-			if parts[i].to == to {
+			if together(parts[i].to, to) {
 				parts[i].recipients = append(parts[i].recipients, n)
 				known = true
+				break
 			}
 		}
 		if !known {
 			parts = append(parts, part{to, []int{n}})
 		}
 	}
-	return parts
+	return parts, moved
+}
+
+// together tells destinations at one site that a single transaction can serve.
+func together(a, b route.Destination) bool {
+	if a.Kind == config.TargetMX && b.Kind == config.TargetMX {
+		return a.TLS == b.TLS && a.SevenBit == b.SevenBit
+	}
+	return a.Lane == b.Lane
 }
 
 func (m *MTA) task(msg *spool.Message, recipients []int) deliver.Task {
@@ -113,18 +194,18 @@ func (m *MTA) task(msg *spool.Message, recipients []int) deliver.Task {
 const byGrace = time.Minute
 
 // deliver makes the attempt that a destination asks for.
-func (m *MTA) deliver(ctx context.Context, to route.Destination, t deliver.Task) []spool.Outcome {
+func (m *MTA) deliver(ctx context.Context, l *live, site string, to route.Destination, t deliver.Task) []spool.Outcome {
 	if asked := t.Message.Asked; asked.ByReturn && time.Since(asked.By) > byGrace { // RFC 2852 4.1.4
 		return deliver.All(t, spool.Outcome{Reply: smtp.NewReply(550, smtp.EnhancedCode{5, 4, 7},
 			"The time by which the sender wanted it delivered has passed")})
 	}
 	switch to.Kind {
 	case config.TargetMX:
-		return m.remote.ToMX(ctx, to.Site, to.MX, manner(to), t)
+		return l.remote.ToMX(ctx, site, to.MX, manner(to), t)
 	case config.TargetSMTP:
-		return m.remote.ToHop(ctx, to.Site, hop(to.Hop), manner(to), t)
+		return l.remote.ToHop(ctx, site, hop(to.Hop), manner(to), t)
 	case config.TargetMaildir:
-		return local.Maildir(ctx, to.Dir, m.cfg.Hostname, t)
+		return local.Maildir(ctx, to.Dir, l.cfg.Hostname, t)
 	case config.TargetDiscard:
 		return deliver.Discard(t)
 	default:
@@ -155,64 +236,3 @@ func manner(to route.Destination) deliver.Manner {
 	return how
 }
 
-// jobs groups those of a message's recipients that wait into jobs, by site and due time.
-func (m *MTA) jobs(msg *spool.Message, recipients []int) []queue.Job {
-	var jobs []queue.Job
-	for _, n := range recipients {
-		if r := msg.Recipients[n]; r.State == spool.Waiting {
-			jobs = m.join(jobs, spool.PendingOf(msg, n, &r))
-		}
-	}
-	return jobs
-}
-
-// join puts a recipient into the job of its message that goes to the same site at the same time, or into a new one.
-func (m *MTA) join(jobs []queue.Job, p spool.Pending) []queue.Job {
-	site := m.routes.Route(p.To).Site
-	for i := range jobs {
-		if j := &jobs[i]; j.ID == p.ID && j.Site == site && j.Due.Equal(p.Next) {
-			j.Recipients = append(j.Recipients, p.N)
-			return jobs
-		}
-	}
-	return append(jobs, queue.Job{ID: p.ID, Site: site, Recipients: []int{p.N}, Due: p.Next, Priority: int(p.Priority)})
-}
-
-// takeUp queues what waits in the spool. The listing is ordered by due time, then by message, so that recipients that
-// belong in one job follow each other.
-func (m *MTA) takeUp(ctx context.Context) error {
-	var group []queue.Job // of one message and time
-	recipients, held := 0, 0
-	for p, err := range m.engine.Pending(ctx) {
-		switch {
-		case errors.Is(err, spool.ErrDamaged):
-			m.log.Error("an entry of the spool was set aside", "error", err)
-			continue
-		case err != nil:
-			return fmt.Errorf("read the queue from the spool: %w", err)
-		case p.Held:
-			held++
-			continue
-		}
-		if len(group) > 0 && (group[0].ID != p.ID || !group[0].Due.Equal(p.Next)) {
-			m.queue.Add(group...)
-			group = nil
-		}
-		group = m.join(group, p)
-		recipients++
-	}
-	m.queue.Add(group...)
-	if recipients+held > 0 {
-		m.log.Info("queue taken up", "recipients", recipients, "held", held)
-	}
-	return nil
-}
-
-// all lists the indices of every recipient.
-func all(msg *spool.Message) []int {
-	ns := make([]int, len(msg.Recipients))
-	for i := range ns {
-		ns[i] = i
-	}
-	return ns
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holub-mail/holub/internal/config"
+	"github.com/holub-mail/holub/internal/queue"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/smtp"
 )
@@ -18,7 +19,7 @@ func newMTA(t *testing.T, text string) *MTA {
 		t.Fatal(err)
 	}
 	cfg.DataDir = t.TempDir()
-	m, err := New(cfg, slog.New(slog.DiscardHandler))
+	m, err := New(Options{Config: cfg, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +52,8 @@ func TestJobs(t *testing.T) {
 	msg.Recipients[4].Next = msg.Recipients[4].Next.Add(time.Minute)
 	msg.Recipients[6].State = spool.Held
 	var got [][]int
-	for _, j := range m.jobs(msg, all(msg)) {
-		if j.ID != msg.ID || j.Site == "" {
+	for _, j := range m.jobs(m.live.Load(), msg, all(msg)) {
+		if j.ID != msg.ID || j.Lane == "" {
 			t.Errorf("job %+v", j)
 		}
 		got = append(got, j.Recipients)
@@ -68,10 +69,14 @@ func TestSplit(t *testing.T) {
 	m := newMTA(t, twoRoutes)
 	msg := message(t, m, "<1@a.example>", "<2@localhost>", "<3@b.example>", "<4@localhost>")
 	msg.Recipients[3].State = spool.Bounced
-	parts := m.split(msg, all(msg))
-	if len(parts) != 2 || !slices.Equal(parts[0].recipients, []int{0, 2}) || !slices.Equal(parts[1].recipients, []int{1}) ||
-		parts[0].to.Kind != config.TargetSMTP || parts[1].to.Kind != config.TargetMaildir {
-		t.Errorf("%+v", parts)
+	l := m.live.Load()
+	lane := l.routes.Route(msg.Recipients[0].To).Lane
+	parts, moved := m.split(l, msg, queue.Work{Job: queue.Job{ID: msg.ID, Lane: lane, Recipients: all(msg)}, Site: "smtp://127.0.0.1:1"})
+	if len(parts) != 1 || !slices.Equal(parts[0].recipients, []int{0, 2}) || parts[0].to.Kind != config.TargetSMTP || !slices.Equal(moved, []int{1}) {
+		t.Errorf("%+v, moved %v", parts, moved)
+	}
+	if jobs := m.apart(l, msg, moved); len(jobs) != 1 || jobs[0].Lane == lane {
+		t.Errorf("what moved is queued as %+v", jobs)
 	}
 }
 
@@ -85,10 +90,18 @@ func TestTakeUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := m.takeUp(t.Context()); err != nil {
+	next, stop := pull(t.Context(), m.engine)
+	defer stop()
+	if err := m.takeUp(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	if waiting, _ := m.queue.Counts(); waiting != 6 {
-		t.Errorf("%d jobs wait, want two for each of three messages", waiting)
+	jobs := m.queue.Take(func(spool.ID, int) bool { return true })
+	var sizes []int
+	for _, j := range jobs {
+		sizes = append(sizes, len(j.Recipients))
+	}
+	slices.Sort(sizes)
+	if !slices.Equal(sizes, []int{1, 1, 1, 2, 2, 2}) {
+		t.Errorf("jobs of %v recipients wait, want two jobs for each of three messages", sizes)
 	}
 }

@@ -1,189 +1,223 @@
 package queue
 
 import (
-	"container/heap"
+	"math"
 	"time"
-
-	"github.com/holub-mail/holub/internal/spool"
 )
 
-// Job is the smallest unit of work: the recipients of one message that go to one site and are due together.
-type Job struct {
-	ID         spool.ID
-	Site       string    // jobs of one site share its cap; the name means nothing here
-	Recipients []int     // indices into the message's recipients
-	Due        time.Time // not before this; zero is now
-	Priority   int       // above 0: before ordinary jobs of its site; below 0: behind them
-}
+// fallAtOnce is how many records at most become ready in one call of Next, to keep that call short.
+const fallAtOnce = 1024
 
-// Plan holds the jobs that wait and counts those that run. It has no clock, no lock and no goroutine.
+// Plan holds the jobs that wait and counts those that run. It has no clock, no lock and no goroutine; randomness is handed
+// in.
 //
-// A job is either later (in a heap by due time) or ready (in its site's line). Sites that have a ready job and a free
-// place stand in a ring and get their turns one after the other, so that a site with a million jobs and a site with one
-// are served alike, and a site whose places are all taken costs the others nothing.
+// A job is later (in a heap by due time), or ready (on its lane, and in a line of the site where the lane leads). Sites
+// that have a ready job and a free place stand in a ring and get their turns one after the other, so that a site with a
+// million jobs and a site with one are served alike, and a site whose places are all taken or that is paused costs the
+// others nothing.
 //
 // There are places for all sites together, too, for a machine has only so many connections. The last quarter of them is for
 // sites of which nothing runs: slow sites can take all others, and mail to a site of its own still finds one.
 type Plan struct {
-	perSite int
-	total   int
-	sites   map[string]*site
-	turns   fifo[*site] // the ring
-	later   dueHeap
-	waiting int
-	running int
+	total      int
+	random     func() float64
+	slab       slab
+	later      laterHeap
+	lanes      []*lane // by index; nil: free
+	freeLanes  []uint32
+	byName     map[string]*lane
+	sites      map[string]*site
+	turns      ring[*site] // sites that may start an attempt
+	parked     ring[*site] // those of them that may not because of the total
+	paused     pauseHeap
+	asks       ring[*lane] // to be placed
+	asking     int         // being placed
+	idle       ring[*lane] // placed and without a job
+	generation uint32
+	look       look
+	waiting    int // recipients
+	flying     int // recipients
+	running    int // attempts, without those that only look
 }
 
-type site struct {
-	name    string
-	ready   [classes]fifo[Job]
-	turn    int // of the classes
-	running int
-	inTurns bool
-}
-
-// classes are the levels of priority that are told apart: above, at and below ordinary.
-const classes = 3
-
-// shares is the order in which the classes of a site get their turns: six turns of ten to the urgent, three to
-// ordinary mail, one to the rest. A class that has nothing passes its turn on, so none starves and none waits for nobody.
-var shares = [...]int{0, 0, 1, 0, 0, 1, 0, 0, 1, 2}
-
-func (j Job) class() int {
-	switch {
-	case j.Priority > 0:
-		return 0
-	case j.Priority == 0:
-		return 1
+// NewPlan makes an empty plan with a cap of the attempts that may run at once for all sites (0: none) and a source of
+// numbers from [0,1).
+func NewPlan(total int, random func() float64) *Plan {
+	if total <= 0 {
+		total = math.MaxInt
 	}
-	return 2
-}
-
-// NewPlan makes an empty plan with caps of the jobs that may run at once for one site, and for all.
-func NewPlan(perSite, total int) *Plan {
-	return &Plan{perSite: max(perSite, 1), total: max(total, 4), sites: make(map[string]*site)}
+	return &Plan{total: max(total, 4), random: random, byName: make(map[string]*lane), sites: make(map[string]*site),
+		look: look{first: math.MaxInt64}}
 }
 
 // Add takes a job in.
 func (p *Plan) Add(j Job, now time.Time) {
-	p.waiting++
-	if j.Due.After(now) {
-		heap.Push(&p.later, j)
+	if len(j.Recipients) == 0 {
 		return
 	}
-	p.makeReady(j)
+	l := p.laneNamed(j.Lane)
+	l.place.leaveIf(&p.idle)
+	i, r := p.slab.store(j, l.index)
+	l.records++
+	n := len(j.Recipients)
+	p.waiting += n
+	at := nanos(now)
+	p.look.postpone(r, at)
+	if r.due <= at {
+		p.makeReady(i, r, l, n)
+		return
+	}
+	r.state = later
+	l.later += n
+	if l.site != nil {
+		l.site.later += n
+	}
+	p.later.push(laterEntry{at: r.wake(), record: i})
 }
 
-// Next takes out the job whose turn it is. It must be given back with Done.
-func (p *Plan) Next(now time.Time) (Job, bool) {
-	for len(p.later) > 0 && !p.later[0].Due.After(now) {
-		p.makeReady(heap.Pop(&p.later).(Job))
+// wake is when something happens to a record that is not due.
+func (r *record) wake() int64 {
+	if r.notice != 0 {
+		return min(r.due, secondsToNanos(r.notice))
+	}
+	return r.due
+}
+
+// makeReady puts a record on its lane, and in line at its site.
+func (p *Plan) makeReady(i uint32, r *record, l *lane, recipients int) {
+	r.state = ready
+	p.look.await(r)
+	p.slab.push(byLane, &l.line, i)
+	l.ready += recipients
+	if l.site == nil {
+		p.ask(l)
+		return
+	}
+	l.site.ready += recipients
+	l.site.push(&p.slab, i)
+	p.queueTurn(l.site)
+}
+
+// fall makes ready what is due, up to a number.
+func (p *Plan) fall(now int64) {
+	for range fallAtOnce {
+		if len(p.later) == 0 || p.later[0].at > now {
+			return
+		}
+		i := p.later.pop().record
+		r := p.slab.at(i)
+		l := p.lanes[r.lane]
+		n := p.slab.count(i, r)
+		l.later -= n
+		if l.site != nil {
+			l.site.later -= n
+		}
+		if r.due > now {
+			p.notice(i, r, l, n)
+			continue
+		}
+		p.look.postpone(r, now)
+		p.makeReady(i, r, l, n)
+	}
+}
+
+// Next takes out the job whose turn it is. It must be given back with Done. A call does a bounded amount of work: when
+// there is none and Wake is not after now, call again.
+func (p *Plan) Next(now time.Time) (Work, bool) {
+	at := nanos(now)
+	p.fall(at)
+	for len(p.paused) > 0 && p.paused[0].until <= at {
+		p.endPause(p.paused[0])
+	}
+	p.lookOn(at)
+	if p.look.line.head != 0 && p.look.running < maxLooking {
+		return p.takeNoticed(), true
 	}
 	s := p.nextSite()
 	if s == nil {
-		return Job{}, false
+		return Work{}, false
 	}
-	s.inTurns = false
-	j := s.pop()
+	i := s.pop(&p.slab)
+	r := p.slab.at(i)
+	l := p.lanes[r.lane]
+	n := p.slab.count(i, r)
+	p.slab.unlink(byLane, &l.line, i)
+	l.ready -= n
+	s.ready -= n
+	p.waiting -= n
+	r.state = flying
+	p.slab.push(byLine, &s.flying, i)
 	s.running++
+	s.busy += n
 	p.running++
-	p.waiting--
+	p.flying += n
 	p.queueTurn(s)
-	return j, true
+	if p.outdated(l, at) {
+		p.ask(l)
+	}
+	return Work{Job: p.slab.job(i, r, l.name), Site: s.name, site: s, record: i}, true
 }
 
-// nextSite takes the site whose turn it is out of the ring; nil where there is no place for any.
-func (p *Plan) nextSite() *site {
-	if p.running >= p.total {
-		return nil
-	}
-	onlyIdle := p.running >= p.total-p.total/4
-	for range p.turns.len() {
-		s := p.turns.pop()
-		if s.running == 0 || !onlyIdle {
-			return s
+// Done gives the place of a job back, takes in what is still owed and learns from what came of it.
+func (p *Plan) Done(w Work, result Result, now time.Time) {
+	i := w.record
+	r := p.slab.at(i)
+	l := p.lanes[r.lane]
+	n := p.slab.count(i, r)
+	p.flying -= n
+	s := w.site
+	if r.state == looking {
+		p.slab.unlink(byLine, &p.look.flying, i)
+		p.look.running--
+		s = nil
+	} else {
+		p.slab.unlink(byLine, &s.flying, i)
+		s.running--
+		s.busy -= n
+		p.running--
+		stale := r.flags&flagStale != 0
+		if stale {
+			s.stale--
 		}
-		p.turns.push(s)
+		p.judge(s, stale, result, now)
 	}
-	return nil
+	p.slab.giveBack(i)
+	for _, j := range result.Owed {
+		p.Add(j, now)
+	}
+	l.records--
+	if s != nil {
+		p.queueTurn(s)
+	}
+	p.rest(l, now)
+	if s != nil {
+		p.forget(s)
+	}
 }
 
-// Done gives the place of a job back.
-func (p *Plan) Done(j Job) {
-	s := p.sites[j.Site]
-	s.running--
-	p.running--
-	p.queueTurn(s)
-	if s.running == 0 && s.empty() {
-		delete(p.sites, j.Site)
-	}
-}
-
-// Wake is when the next job that is not ready yet falls due; ok is false when there is none.
+// Wake is when Next must be called again although nothing else happens; ok is false when there is no such time.
 func (p *Plan) Wake() (at time.Time, ok bool) {
-	if len(p.later) == 0 {
+	first := p.look.wake()
+	if len(p.later) > 0 {
+		first = min(first, p.later[0].at)
+	}
+	if len(p.paused) > 0 {
+		first = min(first, p.paused[0].until)
+	}
+	if first == math.MaxInt64 {
 		return time.Time{}, false
 	}
-	return p.later[0].Due, true
+	return time.Unix(0, first), true
 }
 
-// Counts gives the number of jobs that wait and that run.
-func (p *Plan) Counts() (waiting, running int) { return p.waiting, p.running }
+// Counts gives the number of recipients that wait and that are being tried.
+func (p *Plan) Counts() (waiting, running int) { return p.waiting, p.flying }
 
-func (p *Plan) makeReady(j Job) {
-	s := p.sites[j.Site]
-	if s == nil {
-		s = &site{name: j.Site}
-		p.sites[j.Site] = s
+// SiteOf gives the site where a lane leads, as far as it is known.
+func (p *Plan) SiteOf(lane string) (site string, ok bool) {
+	l := p.byName[lane]
+	if l == nil || l.site == nil {
+		return "", false
 	}
-	s.ready[j.class()].push(j)
-	p.queueTurn(s)
-}
-
-// queueTurn puts a site at the end of the ring if it has work and a free place.
-func (p *Plan) queueTurn(s *site) {
-	if s.inTurns || s.empty() || s.running >= p.perSite {
-		return
-	}
-	s.inTurns = true
-	p.turns.push(s)
-}
-
-func (s *site) empty() bool {
-	for i := range s.ready {
-		if !s.ready[i].empty() {
-			return false
-		}
-	}
-	return true
-}
-
-// pop takes the next job; there must be one.
-func (s *site) pop() Job {
-	class := shares[s.turn]
-	s.turn = (s.turn + 1) % len(shares)
-	for i := 0; s.ready[class].empty(); i++ { // the next in order of urgency takes the turn
-		class = i
-	}
-	return s.ready[class].pop()
-}
-
-// dueHeap orders jobs by due time, then by age.
-type dueHeap []Job
-
-func (h dueHeap) Len() int { return len(h) }
-func (h dueHeap) Less(i, k int) bool {
-	if !h[i].Due.Equal(h[k].Due) {
-		return h[i].Due.Before(h[k].Due)
-	}
-	return string(h[i].ID[:]) < string(h[k].ID[:])
-}
-func (h dueHeap) Swap(i, k int) { h[i], h[k] = h[k], h[i] }
-func (h *dueHeap) Push(x any)   { *h = append(*h, x.(Job)) }
-func (h *dueHeap) Pop() any {
-	old := *h
-	j := old[len(old)-1]
-	old[len(old)-1] = Job{}
-	*h = old[:len(old)-1]
-	return j
+	return l.site.name, true
 }

@@ -2,332 +2,399 @@ package queue
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/holub-mail/holub/internal/spool"
 )
 
-// id makes the n-th id; ids sort by n.
-func id(n int) spool.ID {
-	return spool.ID{8: byte(n >> 24), 9: byte(n >> 16), 10: byte(n >> 8), 11: byte(n)}
+// bench is a plan with a clock and placements that are given at once: a lane "a/b" leads to the site "a".
+type bench struct {
+	t     testing.TB
+	plan  *Plan
+	now   time.Time
+	cap   int
+	valid time.Duration // of placements; 0: for ever
+	asked map[string]int
+	ids   int
 }
 
-// model is a naive plan: it looks at everything, every time.
-type model struct {
-	perSite int
-	waiting map[spool.ID]modelJob
-	running map[string]int
+func newBench(t testing.TB, total, cap int) *bench {
+	return &bench{t: t, plan: NewPlan(total, half), now: epoch, cap: cap, asked: map[string]int{}}
 }
 
-type modelJob struct {
-	Job
-	place int // in the line of its site; 0: it was never seen to be due
-}
+var testPauses = []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour}
 
-// fall gives the jobs that are due their places: a job that was added due stands behind those that fell due before.
-func (m *model) fall(now time.Time, place *int) {
-	var due []modelJob
-	for _, j := range m.waiting {
-		if j.place == 0 && !j.Due.After(now) {
-			due = append(due, j)
-		}
-	}
-	slices.SortFunc(due, func(a, b modelJob) int {
-		if c := a.Due.Compare(b.Due); c != 0 {
-			return c
-		}
-		return slices.Compare(a.ID[:], b.ID[:])
-	})
-	for _, j := range due {
-		*place++
-		j.place = *place
-		m.waiting[j.ID] = j
-	}
-}
-
-// front is the job of a site that has stood in line longest.
-func (m *model) front(site string) (first modelJob) {
-	for _, j := range m.waiting {
-		if j.Site == site && j.place > 0 && (first.place == 0 || j.place < first.place) {
-			first = j
-		}
-	}
-	return first
-}
-
-// ready tells whether any site has both a job in line and a free place.
-func (m *model) ready() bool {
-	for _, j := range m.waiting {
-		if j.place > 0 && m.running[j.Site] < m.perSite {
-			return true
-		}
-	}
-	return false
-}
-
-// TestPlanModel does what comes to its mind with a plan and with the naive one. No job is lost or handed out twice, the cap
-// of a site holds, each site's jobs come in their order, and there is a job whenever there must be one.
-func TestPlanModel(t *testing.T) {
-	for seed := range uint64(60) {
-		r := planRun{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1e9, 0)}
-		perSite := 1 + r.rng.IntN(4)
-		r.plan = NewPlan(perSite, math.MaxInt)
-		r.model = model{perSite: perSite, waiting: map[spool.ID]modelJob{}, running: map[string]int{}}
-		for range 400 {
-			r.step()
-		}
-		r.drain()
-	}
-}
-
-type planRun struct {
-	t      *testing.T
-	rng    *rand.Rand
-	now    time.Time
-	plan   *Plan
-	model  model
-	flying []Job
-	ids    int
-	place  int
-}
-
-func (r *planRun) step() {
-	switch r.rng.IntN(5) {
-	case 0, 1:
-		r.add()
-	case 2, 3:
-		r.next()
-	case 4:
-		if len(r.flying) > 0 {
-			r.done(r.rng.IntN(len(r.flying)))
-		} else {
-			r.now = r.now.Add(time.Duration(r.rng.IntN(10)) * time.Second)
-		}
-	}
-	r.check()
-}
-
-func (r *planRun) add() {
-	r.ids++
-	j := Job{ID: id(r.ids), Site: fmt.Sprint("site", r.rng.IntN(6)), Recipients: []int{r.rng.IntN(3)}}
-	if r.rng.IntN(2) == 0 {
-		j.Due = r.now.Add(time.Duration(r.rng.IntN(20)-5) * time.Second)
-	}
-	m := modelJob{Job: j}
-	if !j.Due.After(r.now) {
-		r.place++
-		m.place = r.place
-	}
-	r.model.waiting[j.ID] = m
-	r.plan.Add(j, r.now)
-}
-
-func (r *planRun) next() {
-	r.model.fall(r.now, &r.place)
-	must := r.model.ready()
-	j, ok := r.plan.Next(r.now)
-	if ok != must {
-		r.t.Fatalf("Next gives a job: %v, the model: %v", ok, must)
-	}
-	if !ok {
-		return
-	}
-	want := r.model.front(j.Site)
-	if want.ID != j.ID || fmt.Sprint(want.Job) != fmt.Sprint(j) {
-		r.t.Fatalf("Next gives %v, of this site the model has %v in front", j, want.Job)
-	}
-	delete(r.model.waiting, j.ID)
-	if r.model.running[j.Site]++; r.model.running[j.Site] > r.model.perSite {
-		r.t.Fatalf("%d jobs run for %s, the cap is %d", r.model.running[j.Site], j.Site, r.model.perSite)
-	}
-	r.flying = append(r.flying, j)
-}
-
-func (r *planRun) done(i int) {
-	j := r.flying[i]
-	r.flying = slices.Delete(r.flying, i, i+1)
-	r.model.running[j.Site]--
-	r.plan.Done(j)
-}
-
-func (r *planRun) check() {
-	waiting, running := r.plan.Counts()
-	if waiting != len(r.model.waiting) || running != len(r.flying) {
-		r.t.Fatalf("Counts gives %d waiting and %d running, want %d and %d", waiting, running, len(r.model.waiting), len(r.flying))
-	}
-	at, ok := r.plan.Wake()
-	for _, j := range r.model.waiting {
-		if j.Due.After(r.now) && (!ok || at.After(j.Due)) {
-			r.t.Fatalf("Wake gives %v, %v, and %v is due at %v", at, ok, j.ID, j.Due)
-		}
-	}
-}
-
-// drain lets the time pass and takes everything out.
-func (r *planRun) drain() {
-	r.now = r.now.Add(time.Hour)
-	for len(r.model.waiting)+len(r.flying) > 0 {
-		r.next()
-		if len(r.flying) > 0 {
-			r.done(0)
-		}
-	}
-	r.check()
-	if len(r.plan.sites) != 0 || !r.plan.turns.empty() || len(r.plan.later) != 0 {
-		r.t.Fatalf("an empty plan keeps %d sites, turns: %v, %d later", len(r.plan.sites), !r.plan.turns.empty(), len(r.plan.later))
-	}
-}
-
-// TestPlanFairness has a site with 100,000 jobs, added first, and others with one: each of them comes within one round.
-func TestPlanFairness(t *testing.T) {
-	const sites, flood = 200, 100_000
-	now := time.Unix(1e9, 0)
-	p := NewPlan(1000, math.MaxInt)
-	for n := range flood {
-		p.Add(Job{ID: id(n), Site: "flood"}, now)
-	}
-	for n := range sites {
-		p.Add(Job{ID: id(flood + n), Site: fmt.Sprint("small", n)}, now)
-	}
-	served := map[string]int{}
-	for range sites + 1 {
-		j, ok := p.Next(now)
-		if !ok {
-			t.Fatal("the plan is empty too early")
-		}
-		served[j.Site]++
-	}
-	for n := range sites {
-		if served[fmt.Sprint("small", n)] != 1 {
-			t.Errorf("site small%d was not served in the first round", n)
-		}
-	}
-	if served["flood"] != 1 {
-		t.Errorf("the large site was served %d times in the first round", served["flood"])
-	}
-}
-
-// TestPlanFairnessLate adds the small site while the large one is being worked off and all its places are taken.
-func TestPlanFairnessLate(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	p := NewPlan(5, math.MaxInt)
-	for n := range 1000 {
-		p.Add(Job{ID: id(n), Site: "flood"}, now)
-	}
-	var flying []Job
+func (b *bench) place() {
 	for {
-		j, ok := p.Next(now)
+		lane, ok := b.plan.Unplaced()
 		if !ok {
-			break
+			return
 		}
-		flying = append(flying, j)
+		b.asked[lane]++
+		site, _, _ := strings.Cut(lane, "/")
+		to := Placement{Site: site, Cap: b.cap, Pauses: testPauses}
+		if b.valid > 0 {
+			to.Expires = b.now.Add(b.valid)
+		}
+		b.plan.Place(lane, to, b.now)
 	}
+}
+
+// add adds a job for each lane and gives the lanes their places.
+func (b *bench) add(lanes ...string) {
+	for _, l := range lanes {
+		b.give(Job{Lane: l})
+	}
+}
+
+func (b *bench) give(j Job) spool.ID {
+	b.ids++
+	j.ID = id(b.ids)
+	if j.Recipients == nil {
+		j.Recipients = []int{0}
+	}
+	b.plan.Add(j, b.now)
+	b.place()
+	return j.ID
+}
+
+// next gives the next work; ok is false when there is none now.
+func (b *bench) next() (Work, bool) {
+	for {
+		w, ok := b.plan.Next(b.now)
+		b.place()
+		if at, waits := b.plan.Wake(); ok || !waits || at.After(b.now) {
+			return w, ok
+		}
+	}
+}
+
+func (b *bench) must(lane string) Work {
+	b.t.Helper()
+	w, ok := b.next()
+	if !ok || w.Lane != lane || w.Pause != nil {
+		b.t.Fatalf("Next gives %+v, %t, want an attempt for %s", w, ok, lane)
+	}
+	return w
+}
+
+func (b *bench) none(why string) {
+	b.t.Helper()
+	if w, ok := b.next(); ok {
+		b.t.Fatalf("%s: Next gives %s at %s, pause %v", why, w.Lane, w.Site, w.Pause)
+	}
+}
+
+func (b *bench) done(w Work, s Signal, owed ...Job) {
+	b.plan.Done(w, Result{Signal: s, Owed: owed}, b.now)
+	b.place()
+}
+
+// all takes works until there is none.
+func (b *bench) all() (works []Work) {
+	for {
+		w, ok := b.next()
+		if !ok {
+			return works
+		}
+		works = append(works, w)
+	}
+}
+
+// warm lets a site succeed until its window is as wide as its cap.
+func (b *bench) warm(lane string) {
+	for range b.cap {
+		b.add(lane)
+		b.done(b.must(lane), Worked)
+	}
+}
+
+// TestClasses: urgent jobs of a site go first, and the others still get their share.
+func TestClasses(t *testing.T) {
+	b := newBench(t, 0, 1000)
+	for n := range 300 {
+		b.give(Job{Lane: "s", Priority: []int{4, 0, -4}[n%3]})
+	}
+	count := map[int]int{}
+	for range 100 {
+		w := b.must("s")
+		count[w.Priority]++
+		b.done(w, Worked)
+	}
+	if count[4] != 60 || count[0] != 30 || count[-4] != 10 {
+		t.Errorf("of the first 100 jobs %v were of each priority, want 60 urgent, 30 ordinary, 10 others", count)
+	}
+	for n := range 200 {
+		w, ok := b.next()
+		if !ok {
+			t.Fatalf("%d jobs were left, want 200", n)
+		}
+		b.done(w, Worked)
+	}
+	b.none("all are done")
+}
+
+// TestClassAlone: a class, or new mail, or retries, that have nothing cost the others nothing: jobs leave as they came.
+func TestClassAlone(t *testing.T) {
+	for _, j := range []Job{{Priority: 9}, {}, {Priority: -9}, {Fresh: true}, {Sender: 77, Fresh: true, Priority: 1}} {
+		b := newBench(t, 0, 1)
+		j.Lane = "s"
+		for range 50 {
+			b.give(j)
+		}
+		for n := range 50 {
+			w := b.must("s")
+			if w.ID != id(n+1) {
+				t.Fatalf("%+v: job %d is %v", j, n, w.ID)
+			}
+			b.done(w, Worked)
+		}
+	}
+}
+
+// TestNewBeforeRetries: four new ones, then one retry.
+func TestNewBeforeRetries(t *testing.T) {
+	b := newBench(t, 0, 1)
+	for n := range 40 {
+		b.give(Job{Lane: "s", Fresh: n >= 20})
+	}
+	line := ""
+	for range 40 {
+		w := b.must("s")
+		if w.Fresh {
+			line += "n"
+		} else {
+			line += "r"
+		}
+		b.done(w, Worked)
+	}
+	if want := strings.Repeat("nnnnr", 5) + strings.Repeat("r", 15); line != want {
+		t.Errorf("new and retries leave as %s, want %s", line, want)
+	}
+}
+
+// TestSenders: a sender with thousands of jobs and one with a single one take turns.
+func TestSenders(t *testing.T) {
+	b := newBench(t, 0, 1)
+	for range 5000 {
+		b.give(Job{Lane: "s", Sender: 1})
+	}
+	for sender := uint32(2); sender < 7; sender++ {
+		b.give(Job{Lane: "s", Sender: sender})
+	}
+	seen := map[uint32]int{}
+	for range 12 {
+		w := b.must("s")
+		seen[w.Sender]++
+		b.done(w, Worked)
+	}
+	for sender := uint32(2); sender < 7; sender++ {
+		if seen[sender] != 1 {
+			t.Errorf("sender %d was not served in the first 12 turns: %v", sender, seen)
+		}
+	}
+	if n := len(b.plan.sites["s"].of[1][1].lines); n != 1 {
+		t.Errorf("%d lines are kept, want one", n)
+	}
+}
+
+// TestNobodyStarves keeps every other line full, from 200 senders, and waits for one job in each kind of line.
+func TestNobodyStarves(t *testing.T) {
+	for kind := range 6 {
+		b := newBench(t, 0, 1)
+		flood := func(n int) {
+			for k := range n {
+				other := (kind + 1 + k%5) % 6
+				b.give(Job{Lane: "s", Priority: 1 - other%3, Fresh: other < 3, Sender: uint32(k % 200)})
+			}
+		}
+		flood(2000)
+		want := b.give(Job{Lane: "s", Priority: 1 - kind%3, Fresh: kind < 3, Sender: 900})
+		for turn := 1; ; turn++ {
+			w, _ := b.next()
+			b.done(w, Worked)
+			flood(1)
+			if w.ID == want {
+				break
+			}
+			if turn > len(shares)*len(levelShares) {
+				t.Errorf("kind %d was not served in %d turns", kind, turn)
+				break
+			}
+		}
+	}
+}
+
+// TestTotal: all sites together have a cap, and slow sites can't take its last quarter from sites of which nothing runs.
+func TestTotal(t *testing.T) {
+	b := newBench(t, 40, 50)
+	b.warm("slow")
+	for range 200 {
+		b.add("slow")
+	}
+	if n := len(b.all()); n != 30 {
+		t.Errorf("%d jobs of the slow site run, want 30 of 40", n)
+	}
+	for n := range 12 {
+		b.add(string(rune('a'+n)), string(rune('a'+n)))
+	}
+	others := b.all()
+	if len(others) != 10 {
+		t.Errorf("%d other sites found a place, want 10", len(others))
+	}
+	seen := map[string]bool{}
+	for _, w := range others {
+		if w.Site == "slow" || seen[w.Site] {
+			t.Errorf("%s takes a place of the others", w.Site)
+		}
+		seen[w.Site] = true
+	}
+	b.done(others[0], Worked)
+	if w, ok := b.next(); !ok || w.Site == "slow" {
+		t.Errorf("a place that was given back goes to %s, %t", w.Site, ok)
+	}
+}
+
+// TestSharedSite: a thousand lanes at one site share its window, its cap and its pause.
+func TestSharedSite(t *testing.T) {
+	b := newBench(t, 0, 5)
+	for n := range 1000 {
+		b.add(fmt.Sprint("big/", n))
+	}
+	works := b.all()
+	if len(works) != startWindow {
+		t.Fatalf("%d attempts begin at a new site, want %d", len(works), startWindow)
+	}
+	for range 10 {
+		b.done(works[0], Worked)
+		works = append(works[1:], b.all()...)
+	}
+	if len(works) != 5 {
+		t.Errorf("%d attempts run after success, the cap is 5", len(works))
+	}
+	for _, w := range works {
+		b.done(w, Failed)
+	}
+	b.none("the site is paused")
+	if n := len(b.plan.sites); n != 1 {
+		t.Errorf("%d sites for lanes of one", n)
+	}
+}
+
+// TestFairness: a site with many jobs and sites with few take turns, also when they come late.
+func TestFairness(t *testing.T) {
+	b := newBench(t, 0, 5)
+	b.warm("flood")
+	for range 1000 {
+		b.add("flood")
+	}
+	flying := b.all()
 	if len(flying) != 5 {
 		t.Fatalf("%d jobs run, the cap is 5", len(flying))
 	}
-	p.Add(Job{ID: id(5000), Site: "small"}, now)
-	if j, ok := p.Next(now); !ok || j.Site != "small" {
-		t.Errorf("Next gives %v, %v while the large site is full", j, ok)
+	b.add("small")
+	b.must("small")
+	b.done(flying[0], Worked)
+	b.add("other")
+	b.must("flood")
+	b.must("other")
+}
+
+// TestStuckSite has 500,000 jobs at a site that never ends an attempt and others at a dead one. Jobs of other sites go in
+// the very next call, as without them, and the stuck ones stand in no ring and in no one's way.
+func TestStuckSite(t *testing.T) {
+	const waiting = 500_000
+	delays := func(stuck int) (calls []int) {
+		b := newBench(t, 200, 20)
+		b.warm("stuck")
+		for n := range stuck {
+			b.give(Job{Lane: "stuck", Sender: uint32(n)})
+		}
+		b.add("dead", "dead", "dead")
+		for _, w := range b.all() {
+			if w.Site == "dead" {
+				b.done(w, Failed)
+			}
+		}
+		for n := range 2000 {
+			lane := fmt.Sprint("site", n%100)
+			b.add(lane)
+			for call := 1; ; call++ {
+				if w, ok := b.plan.Next(b.now); ok && w.Lane == lane {
+					calls = append(calls, call, b.plan.turns.length, b.plan.parked.length)
+					b.done(w, Worked)
+					break
+				}
+				if call > 3 {
+					t.Fatalf("%s is not served in %d calls", lane, call)
+				}
+			}
+			b.now = b.now.Add(100 * time.Millisecond)
+		}
+		if b.plan.sites["stuck"] != nil && b.plan.sites["stuck"].running > 20 {
+			t.Error("the cap of the stuck site does not hold")
+		}
+		return calls
 	}
-	p.Done(flying[0])
-	p.Add(Job{ID: id(5001), Site: "other"}, now)
-	first, _ := p.Next(now)
-	second, _ := p.Next(now)
-	if first.Site != "flood" || second.Site != "other" {
-		t.Errorf("a freed place and a new site: %s, then %s", first.Site, second.Site)
+	with, without := delays(waiting), delays(0)
+	if fmt.Sprint(with) != fmt.Sprint(without) {
+		t.Error("calls and rings differ with jobs waiting at the stuck site")
 	}
 }
 
-// TestPlanCost counts, for time would tell more about the machine: with 10,000 sites, all but one full, a turn must not
-// look at the full ones. Their number stands in the ring if they are looked at.
-func TestPlanCost(t *testing.T) {
+// TestCost: with 10,000 sites that are full, a turn looks at none of them and allocates only what it hands out.
+func TestCost(t *testing.T) {
 	const sites = 10_000
-	now := time.Unix(1e9, 0)
-	p := NewPlan(1, math.MaxInt)
-	for round := range 3 {
-		for n := range sites {
-			p.Add(Job{ID: id(round*sites + n), Site: fmt.Sprint(n)}, now)
-		}
+	b := newBench(t, 0, 1)
+	for n := range sites {
+		b.add(fmt.Sprint(n), fmt.Sprint(n))
 	}
-	for range sites {
-		if _, ok := p.Next(now); !ok {
-			t.Fatal("a site is not served")
-		}
+	works := b.all()
+	if len(works) != sites || b.plan.turns.length != 0 {
+		t.Fatalf("%d attempts, %d full sites in the ring", len(works), b.plan.turns.length)
 	}
-	if n := ringed(p); n != 0 {
-		t.Fatalf("%d full sites stand in the ring", n)
+	b.done(works[77], Worked)
+	if n := b.plan.turns.length; n != 1 {
+		t.Fatalf("%d sites stand in the ring, want the one with a free place", n)
 	}
-	for range 2 {
-		p.Done(Job{Site: "77"})
-		if n := ringed(p); n != 1 {
-			t.Fatalf("%d sites stand in the ring, want the one with a free place", n)
-		}
-		if j, ok := p.Next(now); !ok || j.Site != "77" {
-			t.Fatalf("Next gives %v, %v", j, ok)
-		}
-	}
+	b.must(works[77].Lane)
+	b.add("free")
+	b.done(b.must("free"), Worked)
+	recipients := []int{0}
 	allocs := testing.AllocsPerRun(1000, func() {
-		p.Add(Job{Site: "free", ID: id(9)}, now)
-		j, _ := p.Next(now)
-		p.Done(j)
+		b.plan.Add(Job{Lane: "free", Recipients: recipients}, b.now)
+		w, _ := b.plan.Next(b.now)
+		b.plan.Done(w, Result{Signal: Worked}, b.now)
 	})
-	if allocs > 3 { // the site and its line
-		t.Errorf("Add, Next and Done of a new site among %d make %v allocations", sites, allocs)
+	if allocs > 1 { // the recipients of the work
+		t.Errorf("Add, Next and Done among %d sites make %v allocations", sites, allocs)
 	}
 }
 
-func ringed(p *Plan) int { return len(p.turns.items) - p.turns.first }
-
-// TestFifo compares with a slice, and looks at the room it takes.
-func TestFifo(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	var f fifo[int]
-	var want []int
-	for n := range 100_000 {
-		if rng.IntN(100) < 50+n/2_000%2*10-5 { // grows and shrinks in turns
-			f.push(n)
-			want = append(want, n)
-		} else if len(want) > 0 {
-			if f.empty() {
-				t.Fatal("empty with values in it")
-			}
-			if got := f.pop(); got != want[0] {
-				t.Fatalf("pop gives %d, want %d", got, want[0])
-			}
-			want = want[1:]
-		}
-		if len(f.items) > 2*max(len(want), 1)+20_000 {
-			t.Fatalf("%d places for %d values", len(f.items), len(want))
-		}
+// TestDue: what is not due waits, also on a lane of which nothing is known, and nothing is asked before it is due.
+func TestDue(t *testing.T) {
+	b := newBench(t, 0, 9)
+	b.give(Job{Lane: "s", Due: b.now.Add(time.Hour)})
+	b.none("not due")
+	if len(b.asked) != 0 {
+		t.Errorf("asked %v", b.asked)
 	}
-	for range want {
-		f.pop()
+	if at, ok := b.plan.Wake(); !ok || !at.Equal(b.now.Add(time.Hour)) {
+		t.Errorf("Wake gives %v, %t", at, ok)
 	}
-	if !f.empty() {
-		t.Error("not empty after the last value")
+	b.now = b.now.Add(time.Hour)
+	if w := b.must("s"); !w.Due.Equal(b.now) {
+		t.Errorf("the job says it is due at %v", w.Due)
 	}
 }
 
-func BenchmarkPlan(b *testing.B) {
-	for _, sites := range []int{1, 100, 10_000} {
-		b.Run(fmt.Sprintf("sites=%d", sites), func(b *testing.B) {
-			now := time.Unix(1e9, 0)
-			p := NewPlan(20, math.MaxInt)
-			names := make([]string, sites)
-			for n := range names {
-				names[n] = fmt.Sprint("site", n)
-				p.Add(Job{ID: id(n), Site: names[n]}, now)
-			}
-			b.ReportAllocs()
-			for n := 0; b.Loop(); n++ {
-				p.Add(Job{ID: id(n), Site: names[n%sites]}, now)
-				j, _ := p.Next(now)
-				p.Done(j)
-			}
-		})
+// TestNoRecipients: a job of nobody is nothing.
+func TestNoRecipients(t *testing.T) {
+	p := NewPlan(0, half)
+	p.Add(Job{ID: id(1), Lane: "s"}, epoch)
+	if w, _ := p.Counts(); w != 0 || len(p.byName) != 0 {
+		t.Errorf("%d waiting, lanes %v", w, p.byName)
 	}
 }

@@ -1,27 +1,34 @@
 package queue
 
 import (
-	"cmp"
 	"context"
-	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/holub-mail/holub/internal/spool"
 )
 
 // Options of a Queue.
 type Options struct {
-	// PerSite is how many attempts may run at once for one site; at least 1.
-	PerSite int
-	// Total is how many attempts may run at once for all sites together; 0: as many as there are.
+	// Total is how many attempts may run at once for all sites together; 0: as many as the sites allow. Less than 4 is 4.
 	Total int
-	// Attempt makes one attempt, commits what it brought, and returns the jobs that are still owed for its recipients. It
-	// runs in a goroutine of its own and returns soon after ctx has ended.
-	Attempt func(ctx context.Context, j Job) []Job
+	// Resolve says where a lane leads. It may block, as DNS does: it runs in a goroutine of its own, once at a time for a
+	// lane and for 256 lanes at once, and returns soon after ctx has ended. nil: each lane is a site of its own with
+	// one connection.
+	Resolve func(ctx context.Context, lane string) Placement
+	// Attempt makes one attempt, commits what it brought, and returns what is still owed. It runs in a goroutine of its
+	// own and returns soon after ctx has ended.
+	Attempt func(ctx context.Context, w Work) Result
+	// Random gives numbers from [0,1) for the jitter of pauses; nil: math/rand/v2.
+	Random func() float64
 }
 
-// Queue runs a Plan.
+// Queue runs a Plan. Its methods may be called from any goroutine; functions that they are handed run under its lock and
+// must not call it.
 type Queue struct {
-	attempt func(context.Context, Job) []Job
+	resolve func(context.Context, string) Placement
+	attempt func(context.Context, Work) Result
 	wake    chan struct{} // holds one token when the plan changed
 
 	mu   sync.Mutex
@@ -30,76 +37,143 @@ type Queue struct {
 
 // New makes a queue; nothing runs before Run.
 func New(o Options) *Queue {
-	return &Queue{attempt: o.Attempt, wake: make(chan struct{}, 1), plan: NewPlan(o.PerSite, cmp.Or(o.Total, math.MaxInt))}
+	q := &Queue{resolve: o.Resolve, attempt: o.Attempt, wake: make(chan struct{}, 1)}
+	if q.resolve == nil {
+		q.resolve = func(context.Context, string) Placement { return Placement{} }
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	q.plan = NewPlan(o.Total, o.Random)
+	return q
 }
 
-// Add takes jobs in, at any time and from any goroutine.
+// Add takes jobs in.
 func (q *Queue) Add(jobs ...Job) {
 	now := time.Now()
-	q.mu.Lock()
-	for _, j := range jobs {
-		q.plan.Add(j, now)
-	}
-	q.mu.Unlock()
-	q.signal()
+	q.change(func(p *Plan) {
+		for _, j := range jobs {
+			p.Add(j, now)
+		}
+	})
 }
 
-// Counts gives the number of jobs that wait and that run.
+// Counts gives the number of recipients that wait and that are being tried.
 func (q *Queue) Counts() (waiting, running int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.plan.Counts()
 }
 
+// Sites gives the sites that have something waiting or running, by name. It lets the queue go on while it looks around:
+// what changes meanwhile may be shown before or after the change, and of Oldest and NextDue it may be missed.
+func (q *Queue) Sites() []Site {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.plan.snapshot(func() {
+		q.mu.Unlock()
+		q.mu.Lock()
+	})
+}
+
+// Take takes the matching recipients out of what waits, never out of what runs; they are the caller's then. match is
+// called once for each waiting recipient, with the message and the index in it. The queue stands still meanwhile.
+func (q *Queue) Take(match func(id spool.ID, n int) bool) []Job {
+	now := time.Now()
+	var jobs []Job
+	q.change(func(p *Plan) { jobs = p.Take(match, now) })
+	return jobs
+}
+
+// Flying gives the work whose attempts run, in no order.
+func (q *Queue) Flying() []Work {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.plan.Flying()
+}
+
+// SiteOf gives the site where a lane leads; ok is false when that is not known (yet, or any more).
+func (q *Queue) SiteOf(lane string) (site string, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.plan.SiteOf(lane)
+}
+
+// Wake ends the pauses of the sites that match: each gets its one attempt now. If that fails, the next pause is longer.
+func (q *Queue) Wake(match func(site string) bool) { q.change(func(p *Plan) { p.WakeSites(match) }) }
+
+// Replace is for a configuration that has changed: Resolve is asked again for each lane at its next turn, its old place
+// serves meanwhile, and all pauses end.
+func (q *Queue) Replace() { q.change((*Plan).Replace) }
+
 // Run makes attempts until stop ends, then waits for those that run. Attempts see the end of ctx, not of stop, so that
-// they may be given time to finish.
+// they may be given time to finish; Resolve sees the end of stop.
 func (q *Queue) Run(stop, ctx context.Context) {
-	var attempts sync.WaitGroup
-	defer attempts.Wait()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for stop.Err() == nil {
-		j, pause, ok := q.take(time.Now())
-		if ok {
-			attempts.Go(func() { q.run(ctx, j) })
-			continue
-		}
-		timer.Reset(pause)
-		select {
-		case <-q.wake:
-		case <-timer.C:
-		case <-stop.Done():
+		step := q.next(time.Now())
+		switch {
+		case step.work.record != 0:
+			tasks.Go(func() { q.run(ctx, step.work) })
+		case step.unplaced:
+			tasks.Go(func() { q.place(stop, step.lane) })
+		case step.pause > 0:
+			timer.Reset(step.pause)
+			select {
+			case <-q.wake:
+			case <-timer.C:
+			case <-stop.Done():
+			}
 		}
 	}
 }
 
-// take gives the next job, or how long there will be none unless the queue is woken.
-func (q *Queue) take(now time.Time) (j Job, pause time.Duration, ok bool) {
+// step is what the loop does next: a piece of work, a lane to be placed, or a pause.
+type step struct {
+	work     Work
+	lane     string
+	unplaced bool
+	pause    time.Duration // unless the queue is woken
+}
+
+func (q *Queue) next(now time.Time) step {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if j, ok = q.plan.Next(now); ok {
-		return j, 0, true
+	if lane, ok := q.plan.Unplaced(); ok {
+		return step{lane: lane, unplaced: true}
 	}
-	pause = time.Hour
-	if at, waits := q.plan.Wake(); waits {
-		pause = at.Sub(now)
+	if w, ok := q.plan.Next(now); ok {
+		return step{work: w}
 	}
-	return j, pause, false
+	if lane, ok := q.plan.Unplaced(); ok { // of what fell due just now
+		return step{lane: lane, unplaced: true}
+	}
+	if at, ok := q.plan.Wake(); ok {
+		return step{pause: min(at.Sub(now), time.Hour)}
+	}
+	return step{pause: time.Hour}
 }
 
-func (q *Queue) run(ctx context.Context, j Job) {
-	owed := q.attempt(ctx, j)
+func (q *Queue) run(ctx context.Context, w Work) {
+	result := q.attempt(ctx, w)
 	now := time.Now()
-	q.mu.Lock()
-	q.plan.Done(j)
-	for _, next := range owed {
-		q.plan.Add(next, now)
-	}
-	q.mu.Unlock()
-	q.signal()
+	q.change(func(p *Plan) { p.Done(w, result, now) })
 }
 
-func (q *Queue) signal() {
+func (q *Queue) place(ctx context.Context, lane string) {
+	to := q.resolve(ctx, lane)
+	now := time.Now()
+	q.change(func(p *Plan) { p.Place(lane, to, now) })
+}
+
+// change works on the plan and wakes the loop.
+func (q *Queue) change(do func(p *Plan)) {
+	q.mu.Lock()
+	do(q.plan)
+	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:
 	default:

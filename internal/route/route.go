@@ -5,29 +5,61 @@
 // It never connects, delivers or decides who may send; internal/mta asks it for the queue and for each attempt, and for
 // the recipients that intake may accept from strangers.
 //
-//	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery.TLS)
+//	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery)
 //	dest := table.Route(recipient)
-//	dest.Site   // "mx:example.org tls=opportunistic": what shares caps and connections
+//	dest.Lane                // "mx:example.org tls=opportunistic": what the configuration holds for one place
+//	dest.Policy.Connections  // how many connections at once may go there
+//
+//	target, err := config.ParseTarget("smtp://relay.example.net")   // an operator sends what waits another way
+//	dest = table.Via(recipient, target)
 package route
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/smtp"
 )
 
-// Destination is how one recipient is reached.
+// Destination is how one recipient is reached; see Same to compare two.
 type Destination struct {
-	Kind     config.TargetKind
-	Site     string        // destinations with the same site share connections and caps
+	Kind config.TargetKind
+
+	// Lane names the place, as far as the configuration tells: destinations with the same lane are of the same place.
+	// Which hosts that is, and that two lanes lead to the same ones, is found in the DNS later.
+	Lane string
+
 	MX       smtp.Domain   // TargetMX: the domain, or the literal, whose hosts take the mail
 	Hop      config.Target // TargetSMTP: the next hop and how it is spoken to
 	TLS      config.TLS    // TargetMX, TargetSMTP: how much TLS the delivery needs
 	SevenBit bool          // TargetMX, TargetSMTP: the channel carries 7 bits only
 	Dir      string        // TargetMaildir: the folder
 	Text     string        // TargetReject: what the sender is told
+
+	Policy *Policy // how often and how long it is tried; never nil, shared, not to be changed
+}
+
+// Policy is what the queue needs to know of a destination at each attempt. Two routes to the same place may have different
+// ones; the lane is the same, and each recipient follows the policy of its own route.
+type Policy struct {
+	Retry       []time.Duration // time between attempts; the last one repeats; never empty
+	WarnAfter   time.Duration   // age at which the sender is told of the delay
+	GiveUpAfter time.Duration   // age at which the message is returned
+	Connections int             // at once to one place, or deliveries into one Maildir
+}
+
+// Same tells destinations that can be served in one transaction and tried again together, also those of two Tables. It is
+// not ==, which tells "EXAMPLE.org" and "example.org" apart.
+func (d Destination) Same(o Destination) bool {
+	return d.Lane == o.Lane && (d.Policy == o.Policy || d.Policy.equal(o.Policy))
+}
+
+func (p *Policy) equal(o *Policy) bool {
+	return p != nil && o != nil && p.WarnAfter == o.WarnAfter && p.GiveUpAfter == o.GiveUpAfter &&
+		p.Connections == o.Connections && slices.Equal(p.Retry, o.Retry)
 }
 
 // Table is an ordered list of rules; the first that matches counts, and without one the domain's MX records do.
@@ -44,21 +76,24 @@ type rule struct {
 	target   config.Target
 	tls      config.TLS
 	sevenBit bool
+	policy   *Policy
 }
 
-// New makes the table of a configuration. A recipient without a domain (<postmaster>) counts as one of hostname. TLS is
-// how much of it deliveries by MX need where no rule says.
-func New(hostname, dataDir string, routes []config.Route, tls config.TLS) *Table {
+// New makes the table of a configuration. A recipient without a domain (<postmaster>) counts as one of hostname. delivery
+// says how mail is carried on where no rule says.
+func New(hostname, dataDir string, routes []config.Route, delivery config.Delivery) *Table {
 	t := &Table{dataDir: dataDir}
-	t.byMX = rule{target: config.Target{Kind: config.TargetMX}, tls: tls}
-	t.here = rule{target: config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}}
+	policy := &Policy{delivery.Retry, delivery.WarnAfter, delivery.GiveUpAfter, delivery.ConnectionsPerSite}
+	t.byMX = rule{target: config.Target{Kind: config.TargetMX}, tls: delivery.TLS, policy: policy}
+	t.here = rule{target: config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}, policy: policy}
 	t.hostname, _ = smtp.ParseDomain(hostname)
 	for _, r := range routes {
 		var domains []string
 		for _, d := range r.Match.Domain {
 			domains = append(domains, patternKey(d))
 		}
-		t.rules = append(t.rules, rule{domains, r.To, r.TLS, r.SevenBit})
+		policy := &Policy{r.Retry, r.WarnAfter, r.GiveUpAfter, r.Connections}
+		t.rules = append(t.rules, rule{domains, r.To, r.TLS, r.SevenBit, policy})
 	}
 	return t
 }
@@ -80,6 +115,38 @@ func (t *Table) Route(to smtp.Path) Destination {
 		return t.destination(r, to.Mailbox)
 	}
 	return t.destination(&t.byMX, to.Mailbox)
+}
+
+// Via gives the destination of a recipient whom an operator sends to a target of his own choice: as by a route that says
+// nothing more, with the TLS and the policy that hold then.
+func (t *Table) Via(to smtp.Path, target config.Target) Destination {
+	mailbox := to.Mailbox
+	if mailbox.Domain.IsZero() {
+		mailbox.Domain = t.hostname
+	}
+	return t.destination(&rule{target: target, tls: target.DefaultTLS(t.byMX.tls), policy: t.byMX.policy}, mailbox)
+}
+
+// Place says what a lane stands for, to those who have nothing but its name: by what name its site goes as far as the
+// configuration tells, the domain whose mail exchangers make it (the zero Domain where they do not), and the policy that holds
+// there. A lane that the configuration gives no longer has the default policy.
+func (t *Table) Place(lane string) (site string, mx smtp.Domain, policy *Policy) {
+	site, _, _ = strings.Cut(lane, " tls=")
+	if name, ok := strings.CutPrefix(site, "mx:"); ok {
+		if mx, err := smtp.ParseDomain(name); err == nil {
+			d := t.Route(smtp.Path{Mailbox: smtp.Mailbox{Local: "postmaster", Domain: mx}})
+			if d.Lane == lane {
+				return site, mx, d.Policy
+			}
+			return site, mx, t.byMX.policy
+		}
+	}
+	for i := range t.rules {
+		if r := &t.rules[i]; r.target.Kind == config.TargetSMTP && r.target.String()+r.manner() == lane {
+			return site, smtp.Domain{}, r.policy
+		}
+	}
+	return site, smtp.Domain{}, t.byMX.policy
 }
 
 // postmaster is where <postmaster> without a domain goes: where the rules send postmaster@hostname, or, when no rule that
@@ -143,7 +210,7 @@ func below(pattern, domain string) bool {
 	return ok && parent != "" && strings.HasSuffix(domain, parent)
 }
 
-// manner tells sites of one place apart that are spoken to in different ways: they share no session.
+// manner tells lanes to one place apart that are spoken to in different ways: they share no session.
 func (r *rule) manner() string {
 	s := " tls=" + string(r.tls)
 	if r.sevenBit {
@@ -154,21 +221,21 @@ func (r *rule) manner() string {
 
 func (t *Table) destination(r *rule, to smtp.Mailbox) Destination {
 	target := r.target
-	d := Destination{Kind: target.Kind, Text: target.Text}
+	d := Destination{Kind: target.Kind, Text: target.Text, Policy: r.policy}
 	switch target.Kind {
 	case config.TargetMX:
 		d.MX = to.Domain
 		d.TLS, d.SevenBit = r.tls, r.sevenBit
-		d.Site = "mx:" + to.Domain.Key() + r.manner()
+		d.Lane = "mx:" + to.Domain.Key() + r.manner()
 	case config.TargetSMTP:
 		d.Hop = target
 		d.TLS, d.SevenBit = r.tls, r.sevenBit
-		d.Site = target.String() + r.manner()
+		d.Lane = target.String() + r.manner()
 	case config.TargetMaildir:
 		d.Dir = t.expand(target.Path, to)
-		d.Site = "maildir:" + d.Dir
+		d.Lane = "maildir:" + d.Dir
 	default:
-		d.Site = target.String()
+		d.Lane = target.String()
 	}
 	return d
 }

@@ -24,7 +24,7 @@ func rules(t testing.TB, lines ...string) *Table {
 		}
 		routes = append(routes, config.Route{Match: config.Match{Domain: strings.Fields(patterns)}, To: target})
 	}
-	return New("mx.example.net", filepath.FromSlash("/data"), routes, config.TLSOpportunistic)
+	return New("mx.example.net", filepath.FromSlash("/data"), routes, config.Delivery{TLS: config.TLSOpportunistic})
 }
 
 func path(t testing.TB, s string) smtp.Path {
@@ -92,15 +92,15 @@ func TestRoute(t *testing.T) {
 	}
 }
 
-// TestSites has recipients that share connections and caps, and such that don't.
-func TestSites(t *testing.T) {
+// TestLanes has recipients that the configuration sends to one place, and such that it does not.
+func TestLanes(t *testing.T) {
 	table := rules(t, "a.example b.example -> smtp://relay.example.org:2525", "c.example -> smtp://relay.example.org",
 		"here.example -> maildir:/mail/{local}", "x.example -> discard")
 	same := func(want bool, a, b string) {
 		t.Helper()
-		sa, sb := table.Route(path(t, a)).Site, table.Route(path(t, b)).Site
+		sa, sb := table.Route(path(t, a)).Lane, table.Route(path(t, b)).Lane
 		if sa == "" || sb == "" || (sa == sb) != want {
-			t.Errorf("sites of %s and %s: %q, %q", a, b, sa, sb)
+			t.Errorf("lanes of %s and %s: %q, %q", a, b, sa, sb)
 		}
 	}
 	same(true, "<u@out.example>", "<v@OUT.example>")

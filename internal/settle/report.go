@@ -125,7 +125,7 @@ func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about
 		r.Original = dsn.HeaderOnly
 	case tellDelay:
 		r.Kind, action = dsn.Delay, dsn.Delayed
-		r.RetryUntil = m.Arrived.Add(s.GiveUp)
+		r.RetryUntil = m.Started().Add(s.Rules(&about[0]).GiveUp)
 		r.Original = dsn.HeaderOnly
 	case tellFailure:
 		r.Kind = dsn.Failure

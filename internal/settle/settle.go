@@ -25,17 +25,27 @@ import (
 	"github.com/holub-mail/holub/smtp"
 )
 
-// Options of a Settler. All fields but Logger are needed.
+// Options of a Settler. All fields but Settled, Reported and Logger are needed.
 type Options struct {
-	Engine   spool.Engine
-	IDs      *spool.IDs
-	Hostname string // the reporting MTA
-	// Next says when a recipient is tried again after its attempts-th attempt failed at now, or that it is given up.
-	Next       func(attempts int, arrived, now time.Time) (next time.Time, giveUp bool)
-	GiveUp     time.Duration // age at which Next gives up, for the text of notes
-	WarnAfter  time.Duration // age at which the sender is told that mail is late; 0: never
-	ReturnSize int64         // up to this many octets a report carries the whole message, above it the header
-	Logger     *slog.Logger  // default: none
+	Engine     spool.Engine
+	IDs        *spool.IDs
+	Hostname   string                       // the reporting MTA
+	Rules      func(*spool.Recipient) Rules // how long this recipient is tried
+	ReturnSize int64                        // up to this many octets a report carries the whole message, above it the header
+	Logger     *slog.Logger                 // default: none
+
+	// Settled is told of each recipient of m whose new state was committed, and what the outcome was; Reported of each
+	// report that came of it. They are for the record, and must not block. nil: nobody is told.
+	Settled  func(m *spool.Message, o spool.Outcome, now time.Time)
+	Reported func(report *spool.Message)
+}
+
+// Rules say how often and how long a recipient is tried.
+type Rules struct {
+	// Next says when it is tried again after its attempts-th attempt failed at now, or that it is given up.
+	Next      func(attempts int, started, now time.Time) (next time.Time, giveUp bool)
+	GiveUp    time.Duration // age at which Next gives up, for the text of notes
+	WarnAfter time.Duration // age at which the sender is told that mail is late; 0: never
 }
 
 // Settler settles attempts.
@@ -54,9 +64,10 @@ func New(o Options) *Settler {
 
 // verdict is the new state of a recipient and what the sender is to hear of it.
 type verdict struct {
-	n         int
+	outcome   spool.Outcome
 	recipient spool.Recipient
 	tell      tell
+	same      bool // it stays as it is
 }
 
 type tell uint8
@@ -75,9 +86,13 @@ func (s *Settler) Settle(ctx context.Context, m *spool.Message, outcomes []spool
 	verdicts := make([]verdict, 0, len(outcomes))
 	update := spool.Update{ID: m.ID, Recipients: make(map[int]spool.Recipient, len(outcomes))}
 	for _, o := range outcomes {
-		v := s.decide(m, o, now)
-		verdicts = append(verdicts, v)
-		update.Recipients[v.n] = v.recipient
+		if v := s.decide(m, o, now); !v.same {
+			verdicts = append(verdicts, v)
+			update.Recipients[o.N] = v.recipient
+		}
+	}
+	if len(verdicts) == 0 {
+		return nil, nil
 	}
 	reports, puts, err := s.reports(ctx, m, verdicts, now)
 	if err == nil {
@@ -88,16 +103,32 @@ func (s *Settler) Settle(ctx context.Context, m *spool.Message, outcomes []spool
 		return nil, fmt.Errorf("settle message %s: %w", m.ID, err)
 	}
 	for _, v := range verdicts {
-		m.Recipients[v.n] = v.recipient
-		s.log(m, v, now)
+		m.Recipients[v.outcome.N] = v.recipient
+		s.settled(m, v, now)
 	}
 	for _, r := range reports {
-		if r.Kind == spool.Postmaster {
-			s.kept.Add(1)
-		}
-		s.Logger.Info("report", "id", r.ID, "kind", r.Kind.String(), "about", m.ID, "to", r.Recipients[0].To.String())
+		s.reported(m, r)
 	}
 	return reports, nil
+}
+
+// settled puts on record what was committed for a recipient.
+func (s *Settler) settled(m *spool.Message, v verdict, now time.Time) {
+	s.log(m, v, now)
+	if s.Settled != nil {
+		s.Settled(m, v.outcome, now)
+	}
+}
+
+// reported puts on record a report that is in the spool now.
+func (s *Settler) reported(m, report *spool.Message) {
+	if report.Kind == spool.Postmaster {
+		s.kept.Add(1)
+	}
+	s.Logger.Info("report", "id", report.ID, "kind", report.Kind.String(), "about", m.ID, "to", report.Recipients[0].To.String())
+	if s.Reported != nil {
+		s.Reported(report)
+	}
 }
 
 // Kept is how many messages were kept for the postmaster, for want of a reverse-path, since the start.
@@ -106,9 +137,11 @@ func (s *Settler) Kept() int64 { return s.kept.Load() }
 // decide is the whole law of what an outcome leads to. Nothing here touches the store.
 func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdict {
 	r := m.Recipients[o.N]
-	r.Attempts++
-	r.Reply, r.Host, r.Reason = o.Reply, o.Host, o.Reason
-	v := verdict{n: o.N}
+	if o.Untried {
+		return s.decideUntried(m, r, o, now)
+	}
+	r.Tried(spool.Attempt{At: now, Reason: o.Reason, Host: o.Host, TLS: o.TLS, Reply: o.Reply})
+	v := verdict{outcome: o}
 	switch {
 	case o.Hold:
 		r.State = spool.Held
@@ -121,27 +154,55 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 	case o.Reply.Permanent():
 		s.fail(m, &r, &v)
 	default:
-		next, giveUp := s.next(m, r.Attempts, now)
+		rules := s.Rules(&r)
+		next, giveUp := rules.next(m, r.Attempts, now)
 		if giveUp {
 			s.fail(m, &r, &v)
 			break
 		}
 		r.Next = next
-		if s.late(m, r, now) {
-			r.Warned = true
-			if wants(r, smtp.NotifyDelay) {
-				v.tell = tellDelay
-			}
-		}
+		s.warn(m, &r, &v, rules.WarnAfter, now)
 	}
 	v.recipient = r
 	return v
 }
 
+// decideUntried is for a recipient whose site is left alone: it grows older, and that alone may end it or be told to its
+// sender. Its time of the next attempt stays.
+func (s *Settler) decideUntried(m *spool.Message, r spool.Recipient, o spool.Outcome, now time.Time) verdict {
+	v := verdict{outcome: o}
+	rules := s.Rules(&r)
+	_, giveUp := rules.next(m, r.Attempts, now)
+	r.Reason = o.Reason
+	if r.Reply.IsZero() { // else what a host said is better than that nobody was asked
+		r.Reply = o.Reply
+	}
+	switch {
+	case giveUp:
+		s.fail(m, &r, &v)
+	default:
+		s.warn(m, &r, &v, rules.WarnAfter, now)
+		v.same = !r.Warned || m.Recipients[o.N].Warned
+	}
+	v.recipient = r
+	return v
+}
+
+// warn notes that the sender is told of the delay, once, when it is time.
+func (s *Settler) warn(m *spool.Message, r *spool.Recipient, v *verdict, after time.Duration, now time.Time) {
+	if !late(m, r, after, now) {
+		return
+	}
+	r.Warned = true
+	if wants(*r, smtp.NotifyDelay) {
+		v.tell = tellDelay
+	}
+}
+
 // next says when a recipient is tried again. A time by which the message must be delivered or returned ends its tries
 // (RFC 2852 4.1.4): the last one is made then.
-func (s *Settler) next(m *spool.Message, attempts int, now time.Time) (next time.Time, giveUp bool) {
-	next, giveUp = s.Next(attempts, m.Started(), now)
+func (r Rules) next(m *spool.Message, attempts int, now time.Time) (next time.Time, giveUp bool) {
+	next, giveUp = r.Next(attempts, m.Started(), now)
 	if by := m.Asked.By; !by.IsZero() && m.Asked.ByReturn {
 		giveUp = giveUp || !now.Before(by)
 		if next.After(by) {
@@ -170,9 +231,9 @@ func (s *Settler) fail(m *spool.Message, r *spool.Recipient, v *verdict) {
 	}
 }
 
-func (s *Settler) late(m *spool.Message, r spool.Recipient, now time.Time) bool {
+func late(m *spool.Message, r *spool.Recipient, after time.Duration, now time.Time) bool {
 	passed := !m.Asked.By.IsZero() && !now.Before(m.Asked.By) // RFC 2852 4.1.4: mode N
-	old := s.WarnAfter > 0 && now.Sub(m.Started()) >= s.WarnAfter
+	old := after > 0 && now.Sub(m.Started()) >= after
 	return !r.Warned && !m.From.IsNull() && (old || passed)
 }
 

@@ -116,6 +116,19 @@ type house struct {
 	*Settler
 	ids  *spool.IDs
 	logs *bytes.Buffer
+
+	settled  []spool.Outcome // what the hooks were told
+	reported []spool.ID
+}
+
+var rules = Rules{
+	Next: func(attempts int, started, now time.Time) (time.Time, bool) {
+		if now.Sub(started) >= giveUpAge {
+			return time.Time{}, true
+		}
+		return now.Add(time.Duration(attempts) * pause), false
+	},
+	GiveUp: giveUpAge, WarnAfter: warnAge,
 }
 
 func newHouse(t *testing.T) *house {
@@ -132,14 +145,10 @@ func newHouse(t *testing.T) *house {
 	h := &house{t: t, recorder: &recorder{Engine: engine}, ids: spool.NewIDs(1), logs: new(bytes.Buffer)}
 	h.Settler = New(Options{
 		Engine: h.recorder, IDs: h.ids, Hostname: "mx.example.net",
-		Next: func(attempts int, arrived, now time.Time) (time.Time, bool) {
-			if now.Sub(arrived) >= giveUpAge {
-				return time.Time{}, true
-			}
-			return now.Add(time.Duration(attempts) * pause), false
-		},
-		GiveUp: giveUpAge, WarnAfter: warnAge, ReturnSize: limit,
-		Logger: slog.New(slog.NewTextHandler(h.logs, nil)),
+		Rules: func(*spool.Recipient) Rules { return rules }, ReturnSize: limit,
+		Settled:  func(m *spool.Message, o spool.Outcome, now time.Time) { h.settled = append(h.settled, o) },
+		Reported: func(r *spool.Message) { h.reported = append(h.reported, r.ID) },
+		Logger:   slog.New(slog.NewTextHandler(h.logs, nil)),
 	})
 	return h
 }
@@ -455,7 +464,7 @@ func TestDelayNoteOnce(t *testing.T) {
 // TestNoNotes turns notes of delay off.
 func TestNoNotes(t *testing.T) {
 	h := newHouse(t)
-	h.WarnAfter = 0
+	h.Rules = func(*spool.Recipient) Rules { return Rules{Next: rules.Next, GiveUp: giveUpAge} }
 	m := h.accept(spool.Mail, "<ann@example.com>", shortMail, "<a@example.org>")
 	if reports := h.settle(m, giveUpAge-1, said(0, busy)); len(reports) != 0 {
 		t.Errorf("reports %q", describe(reports))
@@ -483,5 +492,84 @@ func TestLog(t *testing.T) {
 				t.Errorf("line %d has no %q: %s", i, word, lines[i])
 			}
 		}
+	}
+}
+
+// What was only left to wait grows older: told to its sender once, returned at the end, and untouched in between.
+func TestUntried(t *testing.T) {
+	h := newHouse(t)
+	m := h.accept(spool.Mail, "<ann@example.com>", shortMail, "<bob@example.org>", "<eve@example.org>")
+	silent := smtp.NewReply(451, smtp.EnhancedCode{4, 4, 1}, "Nobody at mx.example.org could be reached")
+	untried := func(n int) spool.Outcome {
+		return spool.Outcome{N: n, Untried: true, Reason: spool.ReasonPaused, Reply: silent}
+	}
+	settle := func(age time.Duration, outcomes ...spool.Outcome) []*spool.Message {
+		t.Helper()
+		reports, err := h.Settle(t.Context(), m, outcomes, arrived.Add(age))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reports
+	}
+	settle(time.Minute, spool.Outcome{N: 1, Reply: busy, Host: remote, Reason: spool.ReasonRefused, TLS: "TLS 1.3"})
+	commits := len(h.applied)
+	if reports := settle(time.Hour, untried(0), untried(1)); len(reports) != 0 || len(h.applied) != commits {
+		t.Errorf("young mail that was left alone: %d reports, %d commits", len(reports), len(h.applied)-commits)
+	}
+	if reports := settle(warnAge, untried(0), untried(1)); len(reports) != 1 || reports[0].Kind != spool.DelayNote {
+		t.Errorf("at the age of the warning: %v", reports)
+	}
+	bob, eve := m.Recipients[0], m.Recipients[1]
+	if bob.State != spool.Waiting || !bob.Warned || bob.Attempts != 0 || len(bob.Trail) != 0 || bob.Reason != spool.ReasonPaused {
+		t.Errorf("bob, never tried: %+v", bob)
+	}
+	if eve.Attempts != 1 || len(eve.Trail) != 1 || eve.Trail[0].TLS != "TLS 1.3" || !reflect.DeepEqual(eve.Reply, busy) ||
+		!eve.Next.Equal(arrived.Add(time.Minute+pause)) {
+		t.Errorf("eve, tried once: %+v", eve)
+	}
+	commits = len(h.applied)
+	if reports := settle(warnAge+time.Hour, untried(0), untried(1)); len(reports) != 0 || len(h.applied) != commits {
+		t.Errorf("warned mail that was left alone: %d reports, %d commits", len(reports), len(h.applied)-commits)
+	}
+	reports := settle(giveUpAge, untried(0), untried(1))
+	if len(reports) != 1 || reports[0].Kind != spool.Bounce || m.Recipients[0].State != spool.Bounced || m.Recipients[1].State != spool.Bounced {
+		t.Fatalf("at the end: %v, %+v", reports, m.Recipients)
+	}
+	text := h.content(reports[0].ID)
+	for _, want := range []string{"Nobody at mx.example.org could be reached", "Greylisted"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the bounce does not say %q:\n%s", want, text)
+		}
+	}
+	if len(h.settled) != 5 || len(h.reported) != 2 {
+		t.Errorf("the hooks were told of %d outcomes and %d reports", len(h.settled), len(h.reported))
+	}
+}
+
+// The first attempt and the latest ones stay on the trail.
+func TestTrail(t *testing.T) {
+	h := newHouse(t)
+	m := h.accept(spool.Mail, "<ann@example.com>", shortMail, "<bob@example.org>")
+	for n := range spool.TrailLength + 3 {
+		o := spool.Outcome{Reply: busy, Host: fmt.Sprintf("host%d", n), Reason: spool.ReasonRefused}
+		if n == 1 {
+			o.Reason = spool.ReasonInDoubt
+		}
+		if _, err := h.Settle(t.Context(), m, []spool.Outcome{o}, arrived.Add(time.Duration(n)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored, err := h.Load(t.Context(), m.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := stored.Recipients[0]
+	var hosts []string
+	for _, a := range r.Trail {
+		hosts = append(hosts, a.Host)
+	}
+	want := "host0 host4 host5 host6 host7 host8 host9 host10 host11 host12"
+	if got := strings.Join(hosts, " "); got != want || r.Attempts != 13 || r.Doubts != 1 {
+		t.Errorf("%d attempts, %d in doubt, trail %s, want %s", r.Attempts, r.Doubts, got, want)
 	}
 }

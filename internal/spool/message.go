@@ -142,6 +142,7 @@ type Attempt struct {
 
 // Tried notes a finished attempt in r. The trail is copied, so that what shares it does not change.
 func (r *Recipient) Tried(a Attempt) {
+	a.At = a.At.Truncate(time.Millisecond).UTC() // as the records keep it
 	r.Attempts++
 	r.Host, r.Reply, r.Reason = a.Host, a.Reply, a.Reason
 	if a.Reason == ReasonInDoubt {

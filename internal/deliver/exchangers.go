@@ -1,0 +1,98 @@
+package deliver
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holub-mail/holub/dns"
+	"github.com/holub-mail/holub/smtp"
+)
+
+// Bounds of what is remembered of the DNS. It is a bridge between the question which site a domain belongs to and the attempt
+// that follows, and for a burst of mail to one domain; the servers of the DNS are the real cache.
+const (
+	rememberMX     = time.Minute
+	rememberedMost = 20000 // domains
+)
+
+// exchangerCache remembers the MX records of domains for a short time, answers alone, no failures.
+type exchangerCache struct {
+	mu      sync.Mutex
+	answers map[string]mxAnswer
+}
+
+type mxAnswer struct {
+	records []dns.MX
+	until   time.Time
+}
+
+// records gives the MX records of a domain; the caller may change the list.
+func (c *exchangerCache) records(ctx context.Context, resolver Resolver, domain string) ([]dns.MX, error) {
+	now := time.Now()
+	if records, ok := c.known(domain, now); ok {
+		return records, nil
+	}
+	records, err := resolver.MX(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.answers) >= rememberedMost || c.answers == nil {
+		c.answers = make(map[string]mxAnswer)
+	}
+	c.answers[strings.ToLower(domain)] = mxAnswer{slices.Clone(records), now.Add(rememberMX)}
+	return records, nil
+}
+
+func (c *exchangerCache) known(domain string, now time.Time) ([]dns.MX, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.answers[strings.ToLower(domain)]
+	if !ok || now.After(a.until) {
+		return nil, false
+	}
+	return slices.Clone(a.records), true
+}
+
+// forget drops all answers.
+func (c *exchangerCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers = nil
+}
+
+// Site names the set of hosts that take the mail of a domain: "mx:a.example.net,b.example.net", the same for all domains that
+// have these exchangers. Where the DNS does not tell, the domain is a site of its own, and ok is false.
+func (r *Remote) Site(ctx context.Context, domain smtp.Domain) (site string, ok bool) {
+	if _, literal := domain.Addr(); literal {
+		return "mx:" + domain.Key(), true
+	}
+	name := strings.ToLower(domain.ASCII().String())
+	records, err := r.mx.records(ctx, r.options.Resolver, domain.ASCII().String())
+	if err != nil || len(records) == 0 {
+		return "mx:" + name, err == nil // the implicit MX
+	}
+	hosts := make([]string, len(records))
+	for i, mx := range records {
+		hosts[i] = strings.ToLower(strings.TrimSuffix(mx.Host, "."))
+	}
+	slices.Sort(hosts)
+	return "mx:" + strings.Join(slices.Compact(hosts), ","), true
+}
+
+// KnownSite is Site without a question to the DNS: ok is false where the answer is not at hand.
+func (r *Remote) KnownSite(domain smtp.Domain) (site string, ok bool) {
+	if _, literal := domain.Addr(); !literal {
+		if _, known := r.mx.known(domain.ASCII().String(), time.Now()); !known {
+			return "", false
+		}
+	}
+	return r.Site(context.Background(), domain)
+}
+
+// Forget drops what is remembered of the DNS: an operator who asks for an attempt may have changed it.
+func (r *Remote) Forget() { r.mx.forget() }
