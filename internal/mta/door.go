@@ -25,8 +25,10 @@ type door struct {
 	socket   *handover
 	listener net.Listener // the hold on the socket with the layers above it
 	server   *receiver.Server
-	handler  *handler
-	taken    bool // the socket was another door's before
+	handler  *handler       // of all servers that the socket had
+	rules    *intake.Intake // what handler is to be from now on; see enter
+	taken    bool           // the socket was another door's before
+	gone     atomic.Bool    // a newer configuration has no such listener
 }
 
 // handler is what a session may do to us. It is exchanged with the configuration, also for sessions that are open.
@@ -46,7 +48,7 @@ func (h *handler) Data(ctx context.Context, s *receiver.Session, content io.Read
 
 // openDoor makes the server of a listener and its socket, or takes the one over that old has for the same address.
 func (m *MTA) openDoor(l *live, cfg config.Listen, old *door) (*door, error) {
-	d := &door{cfg: cfg, handler: new(handler), taken: old != nil}
+	d := &door{cfg: cfg, handler: new(handler), rules: intake.New(m.intakeOptions(l, cfg)), taken: old != nil}
 	certificate, err := m.certificate(cfg)
 	if err != nil {
 		return nil, err
@@ -55,12 +57,12 @@ func (m *MTA) openDoor(l *live, cfg config.Listen, old *door) (*door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Address, err)
 	}
-	d.server = m.receiver(l, cfg, certificate, d.handler)
 	if old != nil {
-		d.socket = old.socket
+		d.socket, d.handler = old.socket, old.handler
 	} else if d.socket, err = openSocket(endpoint); err != nil {
 		return nil, err
 	}
+	d.server = m.receiver(l, cfg, certificate, d.handler)
 	d.listener = d.socket.hold()
 	if len(cfg.Proxy) > 0 {
 		d.listener = transport.ProxyListener(d.listener, transport.ProxyOptions{Trusted: cfg.Proxy, TrustUnnamed: true})
@@ -70,6 +72,9 @@ func (m *MTA) openDoor(l *live, cfg config.Listen, old *door) (*door, error) {
 	}
 	return d, nil
 }
+
+// enter puts the rules of the door in force, for the sessions that are open too.
+func (d *door) enter() { d.handler.Store(d.rules) }
 
 // openSocket listens.
 func openSocket(endpoint transport.Endpoint) (*handover, error) {
@@ -99,9 +104,8 @@ func (m *MTA) certificate(l config.Listen) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// receiver is the server of a listener. Its handler is given what the listener lets in.
+// receiver is the server of a listener.
 func (m *MTA) receiver(l *live, cfg config.Listen, certificate *tls.Config, h *handler) *receiver.Server {
-	h.Store(intake.New(m.intakeOptions(l, cfg)))
 	limits := l.cfg.Limits
 	s := &receiver.Server{
 		Handler:  h,
@@ -181,7 +185,7 @@ func (m *MTA) Session(conn net.Conn, trusted bool) {
 func (d *door) serve() error {
 	err := d.server.Serve(d.listener)
 	switch {
-	case errors.Is(err, receiver.ErrServerClosed), errors.Is(err, net.ErrClosed) && !d.socket.closed():
+	case errors.Is(err, receiver.ErrServerClosed), errors.Is(err, net.ErrClosed) && (d.gone.Load() || !d.socket.closed()):
 		return nil
 	}
 	return fmt.Errorf("the listener %s ended: %w", d.cfg.Address, err)

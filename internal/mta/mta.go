@@ -142,6 +142,7 @@ func (m *MTA) Listen() error {
 		}
 		var d *door
 		if d, err = m.openDoor(l, cfg, nil); err == nil {
+			d.enter()
 			m.doors.open = append(m.doors.open, d)
 		}
 	}

@@ -122,15 +122,18 @@ func (m *MTA) changeDoors(opened []*door) {
 			}
 		}
 		if now == nil {
+			was.gone.Store(true)
 			was.socket.close()
 			go m.sendHome(was)
 			continue
 		}
 		was.listener.Close()
-		was.handler.Store(now.handler.Load())
 		m.doors.retired = append(m.doors.retired, was.server)
 	}
 	m.doors.mu.Unlock()
+	for _, d := range opened {
+		d.enter()
+	}
 	m.serve(opened)
 	m.self.set(m.Addrs())
 }

@@ -156,11 +156,9 @@ func (m *MTA) split(l *live, msg *spool.Message, w queue.Work) (parts []part, mo
 			continue
 		}
 		to := l.route(r.To, r.Via)
-		if to.Lane != w.Lane {
-			if site, ok := m.queue.SiteOf(to.Lane); !ok || site != w.Site {
-				moved = append(moved, n)
-				continue
-			}
+		if to.Lane != w.Lane && m.siteOf(l, to) != w.Site {
+			moved = append(moved, n)
+			continue
 		}
 		known := false
 		for i := range parts {
@@ -175,6 +173,14 @@ func (m *MTA) split(l *live, msg *spool.Message, w queue.Work) (parts []part, mo
 		}
 	}
 	return parts, moved
+}
+
+// siteOf is where the queue has placed a lane, or would.
+func (m *MTA) siteOf(l *live, to route.Destination) string {
+	if site, ok := m.queue.SiteOf(to.Lane); ok {
+		return site
+	}
+	return l.knownSite(to)
 }
 
 // together tells destinations at one site that a single transaction can serve.
@@ -235,4 +241,3 @@ func manner(to route.Destination) deliver.Manner {
 	}
 	return how
 }
-

@@ -26,12 +26,14 @@ func newBench(t testing.TB, total, cap int) *bench {
 
 var testPauses = []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour}
 
-func (b *bench) place() {
+// place places what asks for it, and tells whether anything did.
+func (b *bench) place() (any bool) {
 	for {
 		lane, ok := b.plan.Unplaced()
 		if !ok {
-			return
+			return any
 		}
+		any = true
 		b.asked[lane]++
 		site, _, _ := strings.Cut(lane, "/")
 		to := Placement{Site: site, Cap: b.cap, Pauses: testPauses}
@@ -64,8 +66,8 @@ func (b *bench) give(j Job) spool.ID {
 func (b *bench) next() (Work, bool) {
 	for {
 		w, ok := b.plan.Next(b.now)
-		b.place()
-		if at, waits := b.plan.Wake(); ok || !waits || at.After(b.now) {
+		placed := b.place()
+		if at, waits := b.plan.Wake(); ok || !placed && (!waits || at.After(b.now)) {
 			return w, ok
 		}
 	}
