@@ -18,7 +18,7 @@ const aliveTime = 20 * time.Microsecond
 // runChunks sends the envelope and the content by BDAT. Where PIPELINING is offered the first chunk leaves with the
 // envelope: a short message needs one write and one round trip.
 func (t *transaction) runChunks(content io.Reader) error {
-	chunks := newChunks(content, t.env.Binary)
+	chunks := newChunks(content, t.env.Binary || t.env.Verbatim)
 	defer chunks.free()
 	if t.c.use.Pipelining {
 		if err := chunks.next(); err != nil {

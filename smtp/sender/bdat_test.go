@@ -123,9 +123,9 @@ func TestChunks(t *testing.T) {
 			opts.LMTP = server.lmtp
 			c, done := server.start(t, opts)
 			for _, size := range []int{0, 1, 8191, 8192, 8193, 40_000, 57_000, 65_536, 131_072, 300_000} {
-				for _, binary := range []bool{false, true} {
+				for _, kind := range []string{"text", "binary", "verbatim"} {
 					env := oneRecipient(t)
-					env.Binary = binary
+					env.Binary, env.Verbatim = kind == "binary", kind == "verbatim"
 					// A reader that ends with its last octets, and one that ends after them.
 					content := io.Reader(bytes.NewReader(text[:size]))
 					if size%2 == 0 {
@@ -136,11 +136,11 @@ func TestChunks(t *testing.T) {
 						t.Fatalf("%d octets: %v, %v", size, result, err)
 					}
 					want := text[:size]
-					if !binary {
+					if kind == "text" {
 						want = canonical(want)
 					}
 					if !bytes.Equal(server.content, want) {
-						t.Errorf("%d octets, binary %v: the content arrived changed", size, binary)
+						t.Errorf("%d octets, %s: the content arrived changed", size, kind)
 					}
 					if n := len(server.sizes); n > 1 && server.sizes[n-1] == 0 {
 						t.Errorf("%d octets: an empty last chunk", size)

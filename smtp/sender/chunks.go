@@ -31,8 +31,8 @@ type chunks struct {
 	last  bool // it is the last one
 }
 
-func newChunks(r io.Reader, binary bool) *chunks {
-	return &chunks{r: r, buf: writers.Get().(*writeBuffer), text: !binary}
+func newChunks(r io.Reader, asItIs bool) *chunks {
+	return &chunks{r: r, buf: writers.Get().(*writeBuffer), text: !asItIs}
 }
 
 func (c *chunks) free() { writers.Put(c.buf) }

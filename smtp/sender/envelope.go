@@ -18,6 +18,7 @@ type Envelope struct {
 	Size     int64 // octets of the content with CRLF line ends, before dot-stuffing (RFC 1870 5); 0 unknown
 	EightBit bool  // the content has octets above 127
 	Binary   bool  // the content is BINARYMIME: octets that need not be lines (RFC 3030 3)
+	Verbatim bool  // the content is as it is to arrive: over BDAT no line end is mended (over DATA it always is)
 	UTF8     bool  // the content has UTF-8 in its headers (RFC 6531); addresses that need SMTPUTF8 ask for it themselves
 
 	Return     smtp.Return     // RET; only where DSN is offered

@@ -20,7 +20,7 @@ import (
 // time or return (DELIVERBY, mode R) where that is not offered (550 5.3.3). Such an outcome has Local set.
 //
 // Content ends its lines with CRLF; a bare CR or LF is sent as CRLF, and a last line without its end gets one, over
-// BDAT as over DATA. Binary content leaves as it is. It is read in the caller's goroutine: the context ends every wait
+// BDAT as over DATA. Binary content leaves as it is, and so does verbatim content over BDAT. It is read in the caller's goroutine: the context ends every wait
 // for the server, but not a Read of content that blocks. If content fails, the message is not completed and the session
 // breaks with ErrContent.
 func (c *Client) Send(ctx context.Context, env Envelope, content io.Reader) (Result, error) {
