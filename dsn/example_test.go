@@ -68,3 +68,33 @@ func ExampleReport_Write() {
 	// Remote-MTA: dns; mail.example.org
 	// Diagnostic-Code: smtp; 550 5.1.1 no such user
 }
+
+func ExampleParse() {
+	report := strings.NewReader("From: MAILER-DAEMON@mail.example.net\r\n" +
+		"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n" +
+		"\r\n" +
+		"--b\r\n" +
+		"Content-Type: message/delivery-status\r\n" +
+		"\r\n" +
+		"Reporting-MTA: dns; mail.example.net\r\n" +
+		"Original-Envelope-Id: newsletter-17\r\n" +
+		"\r\n" +
+		"Final-Recipient: rfc822; joe@example.org\r\n" +
+		"Action: failed\r\n" +
+		"Status: 5.2.2\r\n" +
+		"Remote-MTA: dns; mx.example.org\r\n" +
+		"Diagnostic-Code: smtp; 552 5.2.2 mailbox full\r\n" +
+		"--b--\r\n")
+	parsed, err := dsn.Parse(report)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(parsed.Kind, "of", parsed.EnvelopeID)
+	for _, rcpt := range parsed.Recipients {
+		fmt.Println(rcpt.Final.Text, rcpt.Status, "by", rcpt.Remote.Name, "with", rcpt.Diagnostic.Code)
+	}
+	// Output:
+	// failure of newsletter-17
+	// joe@example.org 5.2.2 by mx.example.org with 552
+}

@@ -166,7 +166,7 @@ func checkGolden(t *testing.T, g golden, m *message) {
 			t.Errorf("%q is not in the text", s)
 		}
 	}
-	perMessage, groups := readStatus(t, m.parts[1].body)
+	perMessage, groups := statusFields(t, m.parts[1].body)
 	if s := perMessage.Get("Reporting-Mta"); s != "dns; mx.example.com" {
 		t.Errorf("Reporting-MTA: %q", s)
 	}
@@ -194,7 +194,7 @@ func TestGoldenDetails(t *testing.T) {
 		}
 		return read(t, b)
 	}
-	_, groups := readStatus(t, file("failure").parts[1].body)
+	_, groups := statusFields(t, file("failure").parts[1].body)
 	for i, want := range []map[string]string{
 		{"Action": "failed", "Remote-Mta": "dns; mail.example.org", "Last-Attempt-Date": "Mon, 23 Nov 2026 14:59:00 +0000",
 			"Diagnostic-Code": "smtp; 550 5.1.1 <joe@example.org>: user unknown", "Will-Retry-Until": ""},
@@ -209,7 +209,7 @@ func TestGoldenDetails(t *testing.T) {
 		}
 	}
 	delay := file("delay")
-	_, groups = readStatus(t, delay.parts[1].body)
+	_, groups = statusFields(t, delay.parts[1].body)
 	for k, v := range map[string]string{"Action": "delayed", "Will-Retry-Until": "Sat, 28 Nov 2026 15:00:00 +0000"} {
 		if got := groups[0].Get(k); got != v {
 			t.Errorf("%s is %q, want %q", k, got, v)
@@ -432,10 +432,11 @@ func read(t *testing.T, b []byte) *message {
 	if err != nil || mediaType != "multipart/report" || params["report-type"] != "delivery-status" {
 		t.Fatalf("Content-Type %q %v %v", mediaType, params, err)
 	}
-	for k, v := range map[string]string{"Auto-Submitted": "auto-replied", "Mime-Version": "1.0"} {
-		if got := msg.Header.Get(k); got != v {
-			t.Errorf("%s: %q", k, got)
-		}
+	if got := msg.Header.Get("Mime-Version"); got != "1.0" {
+		t.Errorf("MIME-Version: %q", got)
+	}
+	if got := msg.Header.Get("Auto-Submitted"); got != "auto-replied" && got != "auto-generated" {
+		t.Errorf("Auto-Submitted: %q", got)
 	}
 	for _, k := range []string{"From", "To"} {
 		if _, err := msg.Header.AddressList(k); err != nil {
@@ -481,8 +482,8 @@ func readPart(t *testing.T, p *multipart.Part) part {
 	return part{mediaType, p.Header, b}
 }
 
-// readStatus reads the fields of message/delivery-status.
-func readStatus(t *testing.T, body []byte) (perMessage textproto.MIMEHeader, groups []textproto.MIMEHeader) {
+// statusFields reads the fields of message/delivery-status.
+func statusFields(t *testing.T, body []byte) (perMessage textproto.MIMEHeader, groups []textproto.MIMEHeader) {
 	t.Helper()
 	r := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(body, "\r\n"...))))
 	for {

@@ -44,25 +44,15 @@ func (r Report) writeText(out *bufio.Writer, boundary string, o *returned) {
 	qp.Close()
 }
 
-// text tells what happened, to whom, why, and what the reader can do.
+// text tells what happened, to whom, why, and what the reader can do. Recipients are told by what became of them, those
+// first that the report is for.
 func (r Report) text(t *textWriter, o *returned) {
-	switch r.Kind {
-	case Failure:
-		t.para("", "Your message could not be delivered to "+r.these()+" below. It will not be tried again there.")
-	case Delay:
-		t.para("", "Your message has not yet been delivered to "+r.these()+" below.")
-		t.para("", "You need do nothing: the server keeps trying"+untilWords(r.RetryUntil)+". If it can't deliver the "+
-			"message by then, you get another report. If you send it again now, it may arrive twice.")
-	case Success:
-		t.para("", "You asked for a report when your message gets on. This is it, for "+r.these()+" below.")
-	default:
-		t.para("", "The message that this report is about could not be delivered to "+r.these()+" below, and it could "+
-			"not be returned either: "+r.noReturn()+" So it is kept for you, the postmaster of "+r.From+".")
-		t.para("", "The server does nothing more with it. If somebody should still get it, pass it on by hand; "+
-			"otherwise you can delete it.")
-	}
-	for _, rcpt := range r.Recipients {
-		r.recipient(t, rcpt)
+	main := outcomeOf(r.defaultAction())
+	r.section(t, main, r.opening)
+	for _, o := range []outcome{lost, late, onward} {
+		if o != main {
+			r.section(t, o, func(t *textWriter, these string) { r.aside(t, o, these) })
+		}
 	}
 	if r.Kind == Failure && len(r.Recipients) == 1 {
 		t.para("", "Other recipients of the message, if it has any, are not affected by this report.")
@@ -72,9 +62,77 @@ func (r Report) text(t *textWriter, o *returned) {
 	r.colophon(t, o)
 }
 
-// these counts the recipients in words.
-func (r Report) these() string {
-	if len(r.Recipients) == 1 {
+// section tells about the recipients of one outcome, where there are any.
+func (r Report) section(t *textWriter, o outcome, head func(t *textWriter, these string)) {
+	var about []Recipient
+	for _, rcpt := range r.Recipients {
+		if outcomeOf(r.action(rcpt)) == o {
+			about = append(about, rcpt)
+		}
+	}
+	if len(about) == 0 {
+		return
+	}
+	head(t, these(about))
+	for _, rcpt := range about {
+		r.recipient(t, rcpt)
+	}
+}
+
+// outcome is what the actions come to for a person.
+type outcome uint8
+
+const (
+	lost outcome = iota
+	late
+	onward
+)
+
+func outcomeOf(a Action) outcome {
+	switch a {
+	case Delayed:
+		return late
+	case Delivered, Relayed, Expanded:
+		return onward
+	}
+	return lost
+}
+
+// opening says what the report is for.
+func (r Report) opening(t *textWriter, these string) {
+	switch r.Kind {
+	case Failure:
+		t.para("", "Your message could not be delivered to "+these+" below. It will not be tried again there.")
+	case Delay:
+		t.para("", "Your message has not yet been delivered to "+these+" below.")
+		t.para("", "You need do nothing: the server keeps trying"+untilWords(r.RetryUntil)+". If it can't deliver the "+
+			"message by then, you get another report. If you send it again now, it may arrive twice.")
+	case Success:
+		t.para("", "You asked for a report when your message gets on. This is it, for "+these+" below.")
+	default:
+		t.para("", "The message that this report is about could not be delivered to "+these+" below, and it could "+
+			"not be returned either: "+r.noReturn()+" So it is kept for you, the postmaster of "+r.From+".")
+		t.para("", "The server does nothing more with it. If somebody should still get it, pass it on by hand; "+
+			"otherwise you can delete it.")
+	}
+}
+
+// aside tells of recipients with whom it went another way than the report is for.
+func (r Report) aside(t *textWriter, o outcome, these string) {
+	switch o {
+	case lost:
+		t.para("", "The message could not be delivered to "+these+" below. It will not be tried again there.")
+	case late:
+		t.para("", "The message has not yet been delivered to "+these+" below. The server keeps trying"+
+			untilWords(r.RetryUntil)+".")
+	default:
+		t.para("", "The message was delivered or passed on to "+these+" below.")
+	}
+}
+
+// these counts recipients in words.
+func these(about []Recipient) string {
+	if len(about) == 1 {
 		return "the address"
 	}
 	return "the addresses"
@@ -94,17 +152,17 @@ func (r Report) recipient(t *textWriter, rcpt Recipient) {
 	if rcpt.Final.Domain.IsZero() {
 		domain = r.From
 	}
-	why := reasonOf(rcpt, domain)
+	why, action := reasonOf(rcpt, domain), r.action(rcpt)
 	t.line("", r.address(rcpt.Final))
-	if r.Kind == Success {
-		t.line("  ", successWords(r.action(rcpt)))
+	if outcomeOf(action) == onward {
+		t.line("  ", successWords(action))
 	} else {
 		t.line("  ", why.why)
 	}
-	if (r.Kind == Failure || r.Kind == Kept) && status(r.action(rcpt), rcpt.Reply)[0] == 4 {
-		t.line("  ", "This may pass, but the server has tried for as long as it may and has now given up.")
+	if action == Failed && status(action, rcpt.Reply)[0] == 4 {
+		t.line("  ", "This may pass, but the server has tried"+r.sinceWords()+" and has now given up.")
 	}
-	if r.Kind == Failure {
+	if action == Failed && r.Kind != Kept {
 		t.line("  ", "What you can do: "+why.todo)
 	}
 	if !rcpt.Reply.IsZero() {
@@ -112,13 +170,21 @@ func (r Report) recipient(t *textWriter, rcpt Recipient) {
 		if rcpt.Host == "" {
 			t.line("  ", "The server "+r.From+", which sends this report, noted:")
 		} else {
-			t.line("  ", "The server "+rcpt.Host[:min(len(rcpt.Host), 500)]+" answered:")
+			t.line("  ", "The server "+cleanUTF8(rcpt.Host, 500)+" answered:")
 		}
 		for _, line := range replyLines(rcpt.Reply) {
 			t.line("    ", line)
 		}
 	}
 	t.blank()
+}
+
+// sinceWords says how long it was tried.
+func (r Report) sinceWords() string {
+	if r.Arrived.IsZero() {
+		return " for as long as it may"
+	}
+	return " since " + dateWords(r.Arrived)
 }
 
 // successWords says how far a message got.

@@ -1,10 +1,11 @@
-// Package mail handles the octets of a message: it writes trace fields, and it looks at content while it streams by. It
-// knows a message as lines that end with CRLF, a header that ends at the first empty line, and a body that it does not
-// interpret.
+// Package mail handles the octets of a message: it reads and changes headers field by field, reads and writes addresses
+// and encoded words, writes trace fields, repairs what a person submits, and looks at content while it streams by. It
+// knows a message as lines that end with CRLF, a header that ends at the first empty line, and a body.
 //
-// It never changes a message, never holds one in memory whole, parses no MIME, and knows no policy: how many Received
-// fields are a loop is decided by its caller. intake stamps and scans what arrives, deliver writes the Return-Path at
-// final delivery, and dsn builds its reports with the same fields.
+// It never changes an octet that it was not asked to change, never holds a message in memory whole, and knows no
+// policy: how many Received fields are a loop is decided by its caller. intake stamps, scans and, for submission alone,
+// repairs what arrives, deliver writes the Return-Path at final delivery, settle asks what may be answered, and dsn
+// builds its reports with the same fields.
 //
 // To accept a message, write the trace field and then the content through a Scanner into the store:
 //
@@ -17,6 +18,19 @@
 //
 // To deliver it into a mailbox, put mail.AppendReturnPath(nil, reversePath) in front of the content. To show or return
 // the header alone, take ReadHeader.
+//
+// To read or change a header, take it apart with ParseHeader; what is not touched keeps its octets, folds and order:
+//
+//	h, rest := mail.ParseHeader(b)
+//	from, err := h.Addresses("From")
+//	subject := mail.DecodeWords(h.Get("Subject"))
+//	h.AddTop("X-Note", mail.EncodeWords(note))
+//	out.Write(h.Bytes())
+//	out.Write(rest)
+//
+// A mail that its author submits goes through NewRepairReader, which puts in what is missing and takes out Bcc
+// (RFC 6409 8); a mail that is relayed never does. Before a mail is answered, Header.AutoSubmitted must say no; before
+// it is delivered or forwarded once more, so must Header.DeliveredTo.
 //
 // Here a line ends with LF, and a CR in front of it belongs to that line end; a CR elsewhere is an octet like any
 // other.

@@ -1,11 +1,121 @@
 package mail
 
-import "strings"
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Field is one field of a header as it came: its lines with their folds and line ends. A line that is no field, such as
+// one without a colon, is a Field without a name. The zero value is an empty Field.
+type Field struct {
+	raw     []byte
+	nameLen int // 0 for a line that is no field
+}
+
+// Raw gives the octets of the field with its line ends. The caller must not change them.
+func (f Field) Raw() []byte { return f.raw }
+
+// Name gives the name as it is written, without the colon. It is "" for what is no field.
+func (f Field) Name() string { return string(f.raw[:f.nameLen]) }
+
+// Body gives what stands behind the colon on one line: line ends taken out (RFC 5322 2.2.3), spaces and tabs at both
+// ends taken off. All other octets are as they came, be they NUL, a bare CR or no UTF-8. Of what is no field it gives
+// the whole.
+func (f Field) Body() string {
+	b := f.raw
+	if f.nameLen > 0 {
+		b = b[bytes.IndexByte(b, ':')+1:]
+	}
+	return string(unfolded(b))
+}
+
+// Is tells whether the field has this name, without regard to case.
+func (f Field) Is(name string) bool {
+	return f.nameLen > 0 && f.nameLen == len(name) && equalFold(f.raw[:f.nameLen], name)
+}
+
+// unfolded takes out line ends and trims spaces and tabs. It may return a part of b.
+func unfolded(b []byte) []byte {
+	b = bytes.Trim(trimLineEnd(b), " \t")
+	if bytes.IndexByte(b, '\n') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for line := range bytes.SplitAfterSeq(b, []byte("\n")) {
+		out = append(out, trimLineEnd(line)...)
+	}
+	return bytes.Trim(out, " \t")
+}
+
+// trimLineEnd takes one CRLF or LF off the end of b.
+func trimLineEnd(b []byte) []byte {
+	if b, ended := bytes.CutSuffix(b, []byte("\n")); ended {
+		return bytes.TrimSuffix(b, []byte("\r"))
+	}
+	return b
+}
+
+// equalFold compares octets without the case of ASCII letters.
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i, c := range b {
+		if lower(c) != lower(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+// parseField finds the name: printable ASCII but for the colon (RFC 5322 2.2), perhaps with space behind it (4.5).
+func parseField(raw []byte) Field {
+	n := 0
+	for n < len(raw) && isNameOctet(raw[n]) {
+		n++
+	}
+	colon := n
+	for colon < len(raw) && isSpace(raw[colon]) {
+		colon++
+	}
+	if colon == len(raw) || raw[colon] != ':' {
+		n = 0
+	}
+	return Field{raw: raw, nameLen: n}
+}
+
+// newField writes a field. An octet that can't stand in a name becomes "?".
+func newField(name, body string) Field {
+	b := []byte(name)
+	for i, c := range b {
+		if !isNameOctet(c) {
+			b[i] = '?'
+		}
+	}
+	if len(b) == 0 {
+		b = []byte("?")
+	}
+	return Field{raw: appendField(nil, string(b), printableUTF8, []string{body}), nameLen: len(b)}
+}
+
+func isSpace(c byte) bool     { return c == ' ' || c == '\t' }
+func isNameOctet(c byte) bool { return '!' <= c && c <= '~' && c != ':' }
 
 // Limits of a line without its CRLF (RFC 5322 2.1.1): what should be kept, and what must be.
 const (
 	softLine = 78
 	hardLine = 998
+	wordLine = 76 // of a line with an encoded word (RFC 2047 2)
 )
 
 // AppendField writes one header field: name, colon, and the parts of the body, one space between two of them. It folds
@@ -14,9 +124,17 @@ const (
 // An octet that is not printable ASCII becomes "?", so no text from elsewhere can end the field; empty parts are left
 // out.
 func AppendField(dst []byte, name string, parts ...string) []byte {
-	f := folder{dst: append(append(dst, name...), ':'), col: len(name) + 1, bare: true}
+	return appendField(dst, name, printable, parts)
+}
+
+// appendField writes a field of parts that clean has made fit to stand in it.
+func appendField(dst []byte, name string, clean func(string) string, parts []string) []byte {
+	f := folder{dst: append(append(dst, name...), ':'), col: len(name) + 1, bare: true, soft: softLine}
+	if slices.ContainsFunc(parts, func(s string) bool { return strings.Contains(s, "=?") }) {
+		f.soft = wordLine
+	}
 	for _, part := range parts {
-		if part = printable(part); part != "" {
+		if part = clean(part); part != "" {
 			f.part(part)
 		}
 	}
@@ -28,10 +146,11 @@ type folder struct {
 	dst  []byte
 	col  int
 	bare bool // the field has its name only
+	soft int  // the length of a line that should be kept
 }
 
 func (f *folder) part(s string) {
-	if 1+len(s) <= softLine {
+	if 1+len(s) <= f.soft {
 		f.word(s)
 		return
 	}
@@ -56,12 +175,16 @@ func (f *folder) part(s string) {
 func (f *folder) word(w string) {
 	for 1+len(w) > hardLine { // no space to fold at: it must be cut
 		f.fold()
-		f.put(w[:hardLine-1])
-		w = w[hardLine-1:]
+		cut := hardLine - 1
+		for cut > hardLine-utf8.UTFMax && !utf8.RuneStart(w[cut]) { // not within a character
+			cut--
+		}
+		f.put(w[:cut])
+		w = w[cut:]
 	}
 	need := f.col + 1 + len(w)
-	helps := !f.bare || 1+len(w) <= softLine // the name alone on a line is worth it only where it makes the word fit
-	if need > softLine && helps || need > hardLine {
+	helps := !f.bare || 1+len(w) <= f.soft // the name alone on a line is worth it only where it makes the word fit
+	if need > f.soft && helps || need > hardLine {
 		f.fold()
 	}
 	f.put(w)
@@ -97,5 +220,20 @@ func printable(s string) string {
 		}
 		s = string(b)
 	}
+	return strings.Trim(s, " ")
+}
+
+// printableUTF8 is printable that lets UTF-8 stand (RFC 6532 3.2): octets that are no part of a character, and control
+// characters, become "?".
+func printableUTF8(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 	return strings.Trim(s, " ")
 }

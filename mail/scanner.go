@@ -32,6 +32,7 @@ type Scanner struct {
 	headerSize int64 // to the start of the current line while in the header
 	received   int
 	eightBit   bool
+	headerHigh bool // an octet above 127 is in the header
 	lines      lineMeter
 
 	state     scanState
@@ -48,6 +49,9 @@ func (s *Scanner) Received() int { return s.received }
 
 // EightBit tells that some octet, in header or body, is above 127.
 func (s *Scanner) EightBit() bool { return s.eightBit }
+
+// EightBitHeader tells that some octet of the header is above 127: without SMTPUTF8 no next host may have it (RFC 6532).
+func (s *Scanner) EightBitHeader() bool { return s.headerHigh }
 
 // MessageID gives the body of the first Message-ID field without white space, cut after 250 octets; what is not
 // printable ASCII in it is "?". It is "" where there is no such field.
@@ -73,6 +77,11 @@ func (s *Scanner) LongestLine() int64 { return max(s.lines.longest, s.lines.open
 func (s *Scanner) Write(p []byte) (int, error) {
 	if s.state != scanBody {
 		s.header(p)
+		end := len(p)
+		if s.state == scanBody {
+			end = int(max(s.headerSize-s.size, 0))
+		}
+		s.headerHigh = s.headerHigh || hasEightBit(p[:end])
 	}
 	s.eightBit = s.eightBit || hasEightBit(p)
 	s.lines.add(p)

@@ -13,12 +13,13 @@ import (
 type facts struct {
 	received         int
 	eightBit         bool
+	high             bool // in the header
 	id               string
 	header, size, ln int64
 }
 
 func factsOf(s *Scanner) facts {
-	return facts{s.Received(), s.EightBit(), s.MessageID(), s.HeaderSize(), s.Size(), s.LongestLine()}
+	return facts{s.Received(), s.EightBit(), s.EightBitHeader(), s.MessageID(), s.HeaderSize(), s.Size(), s.LongestLine()}
 }
 
 func TestScanner(t *testing.T) {
@@ -28,24 +29,24 @@ func TestScanner(t *testing.T) {
 		want      facts
 	}{
 		{"empty", "", facts{}},
-		{"plain", "Received: a\r\nSubject: b\r\n\r\nbody\r\n", facts{1, false, "", 25, 33, 13}},
-		{"no body", "RECEIVED: a\r\nreceived :b\r\n", facts{2, false, "", 26, 26, 13}},
-		{"body is no header", "A: b\r\n\r\nReceived: a\r\nMessage-ID: <x>\r\n", facts{0, false, "", 6, 38, 17}},
-		{"no header", "\r\nReceived: a\r\n", facts{0, false, "", 0, 15, 13}},
-		{"folded is no field", "A: b\r\n Received: a\r\n\tReceived: b\r\n\r\n", facts{0, false, "", 34, 36, 14}},
-		{"longer names", "X-Received: a\r\nReceived-SPF: b\r\nReceivedx: c\r\n", facts{0, false, "", 46, 46, 17}},
-		{"no name", "Rec eived: a\r\nReceived\r\n: b\r\n: Received: x\r\n", facts{0, false, "", 44, 44, 15}},
-		{"id", "Message-ID: <a@b>\r\nMESSAGE-ID: <c@d>\r\n", facts{0, false, "<a@b>", 38, 38, 19}},
-		{"folded id", "Message-Id:\r\n <a@\r\n\tb>\r\nX: y\r\n", facts{0, false, "<a@b>", 30, 30, 13}},
-		{"odd id", "Message-ID: <\x00\xff@b>\r\n", facts{0, true, "<??@b>", 20, 20, 20}},
-		{"long id", "Message-ID: " + long + "\r\n", facts{0, false, long[:250], 5014, 5014, 5014}},
-		{"second id is not the first", "Message-ID:\r\nMessage-ID: x\r\n", facts{0, false, "", 28, 28, 15}},
-		{"8-bit in the header", "A: \x80\r\n\r\n", facts{0, true, "", 6, 8, 6}},
-		{"8-bit in the body", "\r\n" + long + "\xfc", facts{0, true, "", 0, 5003, 5001}},
-		{"bare LF", "Received: a\nMessage-ID: b\n\nReceived: c\n", facts{1, false, "b", 26, 39, 14}},
-		{"bare CR", "Received: a\rReceived: b\r\rReceived: c\r\n", facts{1, false, "", 38, 38, 38}},
-		{"CR at the line start", "A: b\r\n\rReceived: c\r\n\r\r\nReceived: d\r\n", facts{1, false, "", 36, 36, 14}},
-		{"unfinished CR", "A: b\r\n\r", facts{0, false, "", 7, 7, 6}},
+		{"plain", "Received: a\r\nSubject: b\r\n\r\nbody\r\n", facts{1, false, false, "", 25, 33, 13}},
+		{"no body", "RECEIVED: a\r\nreceived :b\r\n", facts{2, false, false, "", 26, 26, 13}},
+		{"body is no header", "A: b\r\n\r\nReceived: a\r\nMessage-ID: <x>\r\n", facts{0, false, false, "", 6, 38, 17}},
+		{"no header", "\r\nReceived: a\r\n", facts{0, false, false, "", 0, 15, 13}},
+		{"folded is no field", "A: b\r\n Received: a\r\n\tReceived: b\r\n\r\n", facts{0, false, false, "", 34, 36, 14}},
+		{"longer names", "X-Received: a\r\nReceived-SPF: b\r\nReceivedx: c\r\n", facts{0, false, false, "", 46, 46, 17}},
+		{"no name", "Rec eived: a\r\nReceived\r\n: b\r\n: Received: x\r\n", facts{0, false, false, "", 44, 44, 15}},
+		{"id", "Message-ID: <a@b>\r\nMESSAGE-ID: <c@d>\r\n", facts{0, false, false, "<a@b>", 38, 38, 19}},
+		{"folded id", "Message-Id:\r\n <a@\r\n\tb>\r\nX: y\r\n", facts{0, false, false, "<a@b>", 30, 30, 13}},
+		{"odd id", "Message-ID: <\x00\xff@b>\r\n", facts{0, true, true, "<??@b>", 20, 20, 20}},
+		{"long id", "Message-ID: " + long + "\r\n", facts{0, false, false, long[:250], 5014, 5014, 5014}},
+		{"second id is not the first", "Message-ID:\r\nMessage-ID: x\r\n", facts{0, false, false, "", 28, 28, 15}},
+		{"8-bit in the header", "A: \x80\r\n\r\n", facts{0, true, true, "", 6, 8, 6}},
+		{"8-bit in the body", "\r\n" + long + "\xfc", facts{0, true, false, "", 0, 5003, 5001}},
+		{"bare LF", "Received: a\nMessage-ID: b\n\nReceived: c\n", facts{1, false, false, "b", 26, 39, 14}},
+		{"bare CR", "Received: a\rReceived: b\r\rReceived: c\r\n", facts{1, false, false, "", 38, 38, 38}},
+		{"CR at the line start", "A: b\r\n\rReceived: c\r\n\r\r\nReceived: d\r\n", facts{1, false, false, "", 36, 36, 14}},
+		{"unfinished CR", "A: b\r\n\r", facts{0, false, false, "", 7, 7, 6}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,6 +99,7 @@ func reference(msg []byte) facts {
 		}
 	}
 	f.eightBit = bytes.ContainsFunc(msg, func(r rune) bool { return r > 127 })
+	f.high = bytes.ContainsFunc(msg[:f.header], func(r rune) bool { return r > 127 })
 	return f
 }
 

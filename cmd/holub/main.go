@@ -81,6 +81,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(serveCommand(), sendCommand(), sessionCommand(), configCommand())
+	root.AddCommand(serveCommand(), sendCommand(), sessionCommand(), configCommand(),
+		queueCommand(), traceCommand(), reloadCommand(), retryCommand(), dsnCommand())
 	return root
 }

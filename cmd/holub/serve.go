@@ -42,7 +42,7 @@ func serveCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			o := mta.Options{Config: cfg, Logger: newLogger(os.Stderr, verbose)}
+			o := mta.Options{Config: cfg, Logger: newLogger(os.Stderr, verbose), Version: version()}
 			if file != "" {
 				o.Load = func() (*config.Config, error) { return config.Load(file) }
 			}

@@ -189,18 +189,15 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// word makes the codec of a value that is one of a few words. later are words of other versions, refused by name.
-func word[V ~string](kind string, all []V, later ...string) codec[V] {
+// word makes the codec of a value that is one of a few words.
+func word[V ~string](kind string, all []V) codec[V] {
 	known := make([]string, len(all))
 	for i, v := range all {
 		known[i] = string(v)
 	}
 	return fromText(kind, known[0], func(s string) (V, error) {
-		switch {
-		case slices.Contains(known, s):
+		if slices.Contains(known, s) {
 			return V(s), nil
-		case slices.Contains(later, s):
-			return "", fmt.Errorf("%q is not built yet; this version has %s", s, strings.Join(known, ", "))
 		}
 		return "", fmt.Errorf("unknown %s %s; %s", kind, quoteShort(s), instead(s, known))
 	}, func(v V) string { return string(v) })

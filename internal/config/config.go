@@ -44,6 +44,8 @@ const (
 	RoleMX    Role = "mx"    // takes mail of strangers for the domains of this server
 	RoleRelay Role = "relay" // takes mail for everywhere from its networks
 	RoleLMTP  Role = "lmtp"  // speaks LMTP (RFC 2033) and takes mail for the domains of this server
+
+	RoleSubmission Role = "submission" // takes mail of its authors in its networks for everywhere, and repairs its header
 )
 
 // ListenTLS says how TLS begins at a listener.
@@ -69,7 +71,7 @@ const (
 // Listen is one address at which holub takes mail.
 type Listen struct {
 	Address  string         // "127.0.0.1:2525", ":25", "unix:/run/holub.sock?mode=0660", "systemd:"; see Endpoint
-	Role     Role           // RoleMX, RoleRelay or RoleLMTP
+	Role     Role           // RoleMX, RoleRelay, RoleLMTP or RoleSubmission
 	Networks []netip.Prefix // who may relay without logging in, or who may speak LMTP, masked; empty: see Role
 
 	TLS         ListenTLS // with a certificate unless it is ListenPlain

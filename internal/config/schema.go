@@ -54,15 +54,17 @@ func listenRows() []field[Listen] {
 				"the machine, and port 0 any free port. Or a Unix socket: `unix:/run/holub/smtp.sock`, with "+
 				"`?mode=0660` behind it for its permissions; without a mode the umask decides. Or the sockets that systemd "+
 				"hands over: `systemd:` for all of them, `systemd:NAME` for those with this FileDescriptorName.")),
-		one("role", word("role", []Role{RoleMX, RoleRelay, RoleLMTP}, "submission"), func(l *Listen) *Role { return &l.Role },
+		one("role", word("role", []Role{RoleMX, RoleRelay, RoleSubmission, RoleLMTP}), func(l *Listen) *Role { return &l.Role },
 			"`mx` takes mail of strangers for the domains of this server: those that a `[[route]]` in front of any catch-all "+
 				"names in `match.domain` with another target than `mx`, and `localhost`; `relay` takes mail for everywhere from `networks`; "+
+				"`submission` does so for mail programs, and makes the header of their mail whole (RFC 6409 8): Date, Message-ID, "+
+				"From, and Sender where From has several mailboxes, are put in where they lack, Bcc and Return-Path are taken out; "+
 				"`lmtp` speaks LMTP and takes mail for the domains of this server, with a reply for each recipient. LMTP is "+
 				"not for the world: never at port 25 (RFC 2033 5), and over TCP only at a loopback address or with `networks`."),
 		one("networks", listOf(prefix(), "list of networks", `["192.0.2.0/24"]`, ""),
 			func(l *Listen) *[]netip.Prefix { return &l.Networks },
 			"Who may relay, that is send to everywhere; logging in (AUTH) is not in this version. Empty: nobody. With role "+
-				"`lmtp`: who may deliver; empty: everyone who can connect. A client at a Unix socket has no address: with role `relay` whoever "+
+				"`lmtp`: who may deliver; empty: everyone who can connect. A client at a Unix socket has no address: with role `relay` or `submission` whoever "+
 				"may open the socket may relay, so its mode says who that is."),
 	}, listenWireRows()...)
 }

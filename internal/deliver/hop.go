@@ -23,9 +23,11 @@ type Manner struct {
 	SevenBit bool // the channel carries 7 bits only
 }
 
-// envelope makes what is sent of a message to some of its recipients.
-func envelope(m *spool.Message, to []int, now time.Time) sender.Envelope {
-	env := sender.Envelope{From: m.From, Size: m.Size, EightBit: m.EightBit, Binary: m.Asked.Binary, UTF8: m.Asked.UTF8,
+// envelope makes what is sent of a message to some of its recipients, by a host that offers ext.
+func envelope(m *spool.Message, to []int, ext smtp.Extensions, now time.Time) sender.Envelope {
+	env := sender.Envelope{From: m.From, Size: m.Size, EightBit: m.EightBit, Binary: m.Asked.Binary, Verbatim: true,
+		// What has UTF-8 in addresses alone may go to a host without SMTPUTF8, with its domains in A-labels (RFC 6531 3.2).
+		UTF8:   m.Asked.UTF8 && (m.HighHeader || ext.UTF8),
 		Return: m.Asked.Return, EnvelopeID: m.Asked.EnvelopeID, RequireTLS: m.Asked.RequireTLS}
 	if by := m.Asked.By; !by.IsZero() {
 		env.DeliverBy = &smtp.DeliverBy{Within: by.Sub(now), Return: m.Asked.ByReturn, Trace: m.Asked.ByTrace}

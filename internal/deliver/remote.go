@@ -278,7 +278,7 @@ func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 		return false, nil
 	}
 	defer content.Close()
-	result, err := s.client.Send(ctx, envelope(v.task.Message, to, time.Now()), content)
+	result, err := s.client.Send(ctx, envelope(v.task.Message, to, s.client.Extensions(), time.Now()), content)
 	dsn := s.client.Extensions().DSN
 	accepted := false
 	for i, n := range to {

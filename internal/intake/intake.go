@@ -39,6 +39,7 @@ type Options struct {
 	Ours        func(smtp.Path) bool       // a recipient that strangers may send to
 	Refusal     func(smtp.Path) smtp.Reply // what a recipient is refused with, whoever asks; zero: it is not
 	Room        func() bool                // there is space for more mail; nil: always
+	Repair      bool                       // clients are authors: the header of their mail is made whole (RFC 6409 8)
 	MaxReceived int                        // Received fields from which on mail counts as going in a circle
 	Accepted    func(*spool.Message)       // called with each committed message before its 250
 	Record      func(*history.Event)       // keeps that it was accepted, for people; nil: nothing is kept
@@ -60,10 +61,11 @@ func New(o Options) *Intake {
 
 // The refusals of this package.
 var (
-	relayDenied = smtp.NewReply(550, smtp.EnhancedCode{5, 7, 1}, "Relaying denied: neither this recipient nor your address is one of ours")
-	mailLoop    = smtp.NewReply(554, smtp.EnhancedCode{5, 4, 6}, "The message goes in a circle: it has too many Received fields")
-	noRoom      = smtp.NewReply(452, smtp.EnhancedCode{4, 3, 1}, "The disk is nearly full; try again later")
-	notStored   = smtp.NewReply(451, smtp.EnhancedCode{4, 3, 0}, "The message could not be stored; try again later")
+	relayDenied   = smtp.NewReply(550, smtp.EnhancedCode{5, 7, 1}, "Relaying denied: neither this recipient nor your address is one of ours")
+	mailLoop      = smtp.NewReply(554, smtp.EnhancedCode{5, 4, 6}, "The message goes in a circle: it has too many Received fields")
+	headerTooLong = smtp.NewReply(552, smtp.EnhancedCode{5, 3, 4}, "The header of the message is too long")
+	noRoom        = smtp.NewReply(452, smtp.EnhancedCode{4, 3, 1}, "The disk is nearly full; try again later")
+	notStored     = smtp.NewReply(451, smtp.EnhancedCode{4, 3, 0}, "The message could not be stored; try again later")
 )
 
 // Mail accepts every reverse-path while there is room in the spool (RFC 5321 4.5.3.1.9, RFC 1870 6.1).
@@ -168,18 +170,26 @@ func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Messa
 	if _, err := stored.Write(in.trace(s, m)); err != nil {
 		return smtp.Reply{}, err
 	}
+	var repaired *mail.RepairReader
+	if in.Repair {
+		repaired = mail.NewRepairReader(content, in.repairs(s, m), maxRepaired)
+		content = repaired
+	}
 	if err := copyContent(stored, &scan, content); err != nil {
 		if refusal, ok := smtp.AsReply(err); ok {
 			return refusal, nil
 		}
 		return smtp.Reply{}, err
 	}
+	if repaired != nil && repaired.TooLong() {
+		return headerTooLong, nil
+	}
 	if scan.Received() >= in.MaxReceived { // RFC 5321 6.3
 		in.Logger.Warn("loop", "id", m.ID, "from", m.From.String(), "received", scan.Received(), "client", m.Client)
 		return mailLoop, nil
 	}
 	m.Size += scan.Size()
-	m.EightBit = scan.EightBit()
+	m.EightBit, m.HighHeader = scan.EightBit(), scan.EightBitHeader()
 	// The client may hang up now: what it was told to be accepted or not must not depend on that.
 	if err := in.Engine.Apply(context.WithoutCancel(ctx), spool.Put{Message: m, Content: stored}); err != nil {
 		return smtp.Reply{}, err
@@ -190,6 +200,15 @@ func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Messa
 	in.Logger.Info("accepted", "id", m.ID, "from", m.From.String(), "recipients", len(m.Recipients), "size", m.Size,
 		"message_id", scan.MessageID(), "client", m.Client)
 	return smtp.Reply{}, nil
+}
+
+// maxRepaired is the longest header of a submitted mail, in octets.
+const maxRepaired = 512 << 10
+
+// repairs say how the header of a submitted mail is made whole.
+func (in *Intake) repairs(s *receiver.Session, m *spool.Message) mail.Repairs {
+	return mail.Repairs{Now: m.Arrived, MessageID: func() string { return m.ID.String() + "@" + in.Hostname },
+		Sender: m.From.Mailbox, Claimed: s.Identity() == "", UTF8: m.Asked.UTF8}
 }
 
 // record keeps that a message was accepted.
@@ -258,7 +277,9 @@ func (in *Intake) logFailure(s *receiver.Session, m *spool.Message, err error) {
 }
 
 // clientText names a client for people: its address, or the socket it came by, and what it calls itself.
-func clientText(s *receiver.Session) string { return clientAddress(s) + " (" + s.Hello().String() + ")" }
+func clientText(s *receiver.Session) string {
+	return clientAddress(s) + " (" + s.Hello().String() + ")"
+}
 
 func clientAddress(s *receiver.Session) string {
 	if s.RemoteAddr().Network() == "unix" {

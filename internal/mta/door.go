@@ -121,11 +121,10 @@ func (m *MTA) receiver(l *live, cfg config.Listen, certificate *tls.Config, h *h
 	return s
 }
 
-// offer names the extensions that this house honours. BINARYMIME is not among them: what a client hands in as binary could
-// not go on to a host without it.
+// offer names the extensions that this house honours.
 func offer(l config.Listen) smtp.Extensions {
-	e := smtp.Extensions{DSN: true, UTF8: true, RequireTLS: l.TLS != config.ListenPlain}
-	if l.Role == config.RoleRelay { // for those who hand mail in, not for strangers
+	e := smtp.Extensions{DSN: true, UTF8: true, BinaryMIME: true, RequireTLS: l.TLS != config.ListenPlain}
+	if l.Role == config.RoleRelay || l.Role == config.RoleSubmission { // for those who hand mail in, not for strangers
 		e.DeliverBy, e.Priority = true, true
 		e.FutureRelease, e.MaxHold = l.HoldMax > 0, l.HoldMax
 	}
@@ -149,8 +148,9 @@ func (m *MTA) intakeOptions(lv *live, l config.Listen) intake.Options {
 	switch l.Role {
 	case config.RoleMX:
 		o.Strangers = true
-	case config.RoleRelay:
+	case config.RoleRelay, config.RoleSubmission:
 		o.Trusted = local
+		o.Repair = l.Role == config.RoleSubmission
 	case config.RoleLMTP:
 		o.Trusted = local
 		o.OursAlone = true

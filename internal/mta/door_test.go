@@ -51,11 +51,12 @@ func TestOffer(t *testing.T) {
 	}{
 		"relay":          {config.Listen{Role: config.RoleRelay, TLS: config.ListenPlain, HoldMax: time.Hour}, false, true, true, true},
 		"relay, no hold": {config.Listen{Role: config.RoleRelay, TLS: config.ListenStartTLS}, true, true, false, true},
+		"submission":     {config.Listen{Role: config.RoleSubmission, TLS: config.ListenPlain, HoldMax: time.Hour}, false, true, true, true},
 		"mx":             {config.Listen{Role: config.RoleMX, TLS: config.ListenImplicit, HoldMax: time.Hour}, true, false, false, false},
 		"lmtp":           {config.Listen{Role: config.RoleLMTP, TLS: config.ListenPlain, HoldMax: time.Hour}, false, false, false, false},
 	} {
 		e := offer(test.l)
-		if !e.DSN || !e.UTF8 || e.BinaryMIME || e.RequireTLS != test.tls || e.DeliverBy != test.by || e.FutureRelease != test.hold ||
+		if !e.DSN || !e.UTF8 || !e.BinaryMIME || e.RequireTLS != test.tls || e.DeliverBy != test.by || e.FutureRelease != test.hold ||
 			e.Priority != test.importance || !e.MaxHoldUntil.IsZero() {
 			t.Errorf("%s offers %+v", name, e)
 		}

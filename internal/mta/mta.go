@@ -35,14 +35,17 @@ import (
 type Options struct {
 	Config *config.Config
 	Logger *slog.Logger
+	// Version is what this program calls itself, for operators.
+	Version string
 	// Load reads the configuration again, for Reload. nil: there is none to read.
 	Load func() (*config.Config, error)
 }
 
 // MTA is one running server.
 type MTA struct {
-	log  *slog.Logger
-	load func() (*config.Config, error)
+	log     *slog.Logger
+	version string
+	load    func() (*config.Config, error)
 
 	engine  spool.Engine
 	room    func() bool
@@ -89,7 +92,7 @@ func New(o Options) (*MTA, error) {
 		}
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
-	m := &MTA{log: o.Logger, load: o.Load, engine: engine, room: engine.Room, ids: spool.NewIDs(0), takenUp: make(chan struct{})}
+	m := &MTA{log: o.Logger, version: o.Version, load: o.Load, engine: engine, room: engine.Room, ids: spool.NewIDs(0), takenUp: make(chan struct{})}
 	m.doors.failed = make(chan error, 1)
 	m.stopping, m.stop = context.WithCancel(context.Background())
 	m.queue = queue.New(queue.Options{Total: maxAttempts(), Attempt: m.attempt, Resolve: m.place})

@@ -55,9 +55,13 @@ func (m *MTA) lookAt(ctx context.Context, l *live, msg *spool.Message, w queue.W
 			waiting = append(waiting, n)
 		}
 	}
-	reply := smtp.Replyf(451, smtp.EnhancedCode{4, 4, 1}, "The site %s could not be reached since %s; the last word from there: %s",
-		w.Site, w.Pause.Since.UTC().Format(time.RFC3339), w.Pause.Said)
-	if !m.settleAll(ctx, l, msg, deliver.All(m.task(msg, waiting), spool.Outcome{Untried: true, Reason: spool.ReasonPaused, Reply: reply})) {
+	untried := spool.Outcome{Untried: true, Reason: spool.ReasonNew}
+	if since := w.Pause.Since; !since.IsZero() {
+		untried.Reason = spool.ReasonPaused
+		untried.Reply = smtp.Replyf(451, smtp.EnhancedCode{4, 4, 1}, "The site %s could not be reached since %s; the last word from there: %s",
+			w.Site, since.UTC().Format(time.RFC3339), w.Pause.Said)
+	}
+	if !m.settleAll(ctx, l, msg, deliver.All(m.task(msg, waiting), untried)) {
 		return queue.Result{}
 	}
 	owed := m.jobs(l, msg, waiting)

@@ -27,7 +27,12 @@ func fill(q *Queue, messages, lanes int, due func(n int) time.Time) {
 var dues = map[string]func(n int) time.Time{
 	"ready": func(int) time.Time { return time.Time{} },
 	"later": func(n int) time.Time { return time.Now().Add(time.Hour + time.Duration(n*7919%3600)*time.Second) },
-	"mixed": func(n int) time.Time { return time.Now().Add(time.Duration(n%2) * time.Hour) },
+	"mixed": func(n int) time.Time {
+		if n/7%2 == 0 {
+			return time.Time{}
+		}
+		return time.Now().Add(time.Hour)
+	},
 }
 
 func heapInUse() int64 {
@@ -74,18 +79,14 @@ func BenchmarkPlan(b *testing.B) {
 			b.Run(fmt.Sprintf("waiting=%d/%s", waiting, name), func(b *testing.B) {
 				q := New(Options{})
 				fill(q, waiting, 10_000, due)
-				now, recipients, lane := time.Now(), []int{0}, "mx:domain-1.example tls=opportunistic"
+				now, recipients := time.Now(), []int{0}
 				lanes := make([]string, 10_000)
 				for n := range lanes {
 					lanes[n] = fmt.Sprintf("mx:domain-%d.example tls=opportunistic", n)
 				}
 				b.ReportAllocs()
 				for n := 0; b.Loop(); n++ {
-					j := Job{ID: id(n), Lane: lane, Recipients: recipients, Sender: uint32(n), Fresh: true}
-					if name == "later" {
-						j.Due = now.Add(-time.Second)
-					}
-					j.Lane = lanes[n%len(lanes)]
+					j := Job{ID: id(n), Lane: lanes[n%len(lanes)], Recipients: recipients, Sender: uint32(n), Fresh: true}
 					q.plan.Add(j, now)
 					if l, ok := q.plan.Unplaced(); ok {
 						q.plan.Place(l, Placement{Cap: 20}, now)

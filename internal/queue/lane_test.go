@@ -152,6 +152,8 @@ func TestReplace(t *testing.T) {
 		}
 		b.done(w, Worked)
 	}
+	b.add("alive")
+	b.must("alive")
 	if b.asked["alive"] != 2 {
 		t.Errorf("the other lane was asked %d times, want 2", b.asked["alive"])
 	}
@@ -198,5 +200,41 @@ func TestTake(t *testing.T) {
 	b.done(running, Worked)
 	if w := b.must("s"); fmt.Sprint(w.Recipients) != "[0 2]" {
 		t.Errorf("what is left is %v", w.Recipients)
+	}
+}
+
+// TestTakeForgets: lanes and sites that have nothing left and no valid place go with their last job.
+func TestTakeForgets(t *testing.T) {
+	b := newBench(t, 0, 1)
+	b.valid = time.Minute
+	b.add("s", "s")
+	b.give(Job{Lane: "unknown", Due: b.now.Add(99 * time.Hour)})
+	b.now = b.now.Add(time.Hour)
+	b.plan.Take(func(spool.ID, int) bool { return true }, b.now)
+	if len(b.plan.byName) != 0 || len(b.plan.sites) != 0 {
+		t.Errorf("%d lanes, %d sites are kept", len(b.plan.byName), len(b.plan.sites))
+	}
+}
+
+// TestTakeKeepsTurns: when a sender's line is taken away, the others don't lose their turns.
+func TestTakeKeepsTurns(t *testing.T) {
+	b := newBench(t, 0, 1)
+	for n := range 12 {
+		b.give(Job{Lane: "s", Sender: uint32(n % 4), Recipients: []int{n % 4}})
+	}
+	for want := range 2 {
+		w := b.must("s")
+		if w.Sender != uint32(want) {
+			t.Fatalf("sender %d has the turn, want %d", w.Sender, want)
+		}
+		b.done(w, Worked)
+	}
+	b.plan.Take(func(_ spool.ID, n int) bool { return n == 0 }, b.now)
+	for _, want := range []uint32{2, 3, 1} {
+		w := b.must("s")
+		if w.Sender != want {
+			t.Errorf("sender %d has the turn, want %d", w.Sender, want)
+		}
+		b.done(w, Worked)
 	}
 }

@@ -153,3 +153,15 @@ func TestNoLookWithoutNeed(t *testing.T) {
 		t.Errorf("Wake gives %v, %t", at, ok)
 	}
 }
+
+// TestLookAfterDue: a job whose notice passes while it falls due is tried first.
+func TestLookAfterDue(t *testing.T) {
+	b := newBench(t, 0, 1)
+	b.add("s")
+	w := b.must("s")
+	b.give(Job{Lane: "s", Due: b.now.Add(time.Hour), Notice: b.now.Add(time.Hour)})
+	b.now = b.now.Add(2 * time.Hour) // nobody called for long
+	b.none("it stands in line first")
+	b.done(w, Worked)
+	b.must("s")
+}

@@ -259,6 +259,26 @@ func TestTotal(t *testing.T) {
 	}
 }
 
+// TestPassedOver: sites that were passed over while only idle ones might run come first when there is place again, and one
+// that has become idle counts as idle.
+func TestPassedOver(t *testing.T) {
+	b := newBench(t, 4, 2) // three places for all, the fourth for idle sites
+	b.add("a", "a", "b", "b", "c")
+	works := b.all() // a, b, c; then a and b are passed over
+	if len(works) != 3 || b.plan.parked.length != 2 {
+		t.Fatalf("%d run, %d are passed over", len(works), b.plan.parked.length)
+	}
+	b.add("d", "d")
+	works = append(works, b.must("d"))
+	b.none("full")
+	b.done(works[0], Neutral) // three run: one place, for idle ones; a is one now
+	works[0] = b.must("a")
+	b.done(works[2], Neutral) // of c, which has nothing more
+	b.done(works[3], Neutral) // of d, two run
+	b.must("b")
+	b.must("d")
+}
+
 // TestSharedSite: a thousand lanes at one site share its window, its cap and its pause.
 func TestSharedSite(t *testing.T) {
 	b := newBench(t, 0, 5)

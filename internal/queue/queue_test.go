@@ -180,7 +180,7 @@ func TestQueueDeadSite(t *testing.T) {
 		dead, most = false, 0
 		mu.Unlock()
 		s := q.Sites()
-		if len(s) != 1 || s[0].Ready+s[0].Later != jobs || s[0].Failures != tries || s[0].Said != "connection refused" ||
+		if len(s) != 1 || s[0].Ready+s[0].Later != jobs || s[0].Failures < 50 || s[0].Said != "connection refused" ||
 			!s[0].PausedUntil.After(time.Now()) {
 			t.Errorf("Sites gives %+v", s)
 		}

@@ -57,7 +57,7 @@ func (s *Settler) write(ctx context.Context, m *spool.Message, t tell, about []s
 	report.Asked.RequireTLS = m.Asked.RequireTLS // RFC 8689 5
 	var scan mail.Scanner
 	err = s.compose(m, t, report, about, now).Write(io.MultiWriter(content, &scan), &asFarAs{original, err, s.Logger, m.ID})
-	report.Size, report.EightBit = scan.Size(), scan.EightBit()
+	report.Size, report.EightBit, report.HighHeader = scan.Size(), scan.EightBit(), scan.EightBitHeader()
 	return report, content, err
 }
 

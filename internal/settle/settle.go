@@ -167,8 +167,9 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 	return v
 }
 
-// decideUntried is for a recipient whose site is left alone: it grows older, and that alone may end it or be told to its
-// sender. Its time of the next attempt stays.
+// decideUntried is for a recipient that only waits: it grows older, and that alone may be told to its sender, or end it. It
+// ends where its site is left alone, which the reply says; without a reply the site is only busy, and its turn will come. Its
+// time of the next attempt stays.
 func (s *Settler) decideUntried(m *spool.Message, r spool.Recipient, o spool.Outcome, now time.Time) verdict {
 	v := verdict{outcome: o}
 	rules := s.Rules(&r)
@@ -178,7 +179,7 @@ func (s *Settler) decideUntried(m *spool.Message, r spool.Recipient, o spool.Out
 		r.Reply = o.Reply
 	}
 	switch {
-	case giveUp:
+	case giveUp && !o.Reply.IsZero():
 		s.fail(m, &r, &v)
 	default:
 		s.warn(m, &r, &v, rules.WarnAfter, now)

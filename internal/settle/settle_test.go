@@ -531,6 +531,11 @@ func TestUntried(t *testing.T) {
 	if reports := settle(warnAge+time.Hour, untried(0), untried(1)); len(reports) != 0 || len(h.applied) != commits {
 		t.Errorf("warned mail that was left alone: %d reports, %d commits", len(reports), len(h.applied)-commits)
 	}
+	commits = len(h.applied)
+	busy := []spool.Outcome{{N: 0, Untried: true}, {N: 1, Untried: true}} // the site is there: they will have their turn
+	if reports := settle(giveUpAge, busy...); len(reports) != 0 || len(h.applied) != commits {
+		t.Errorf("old mail at a busy site: %d reports, %d commits", len(reports), len(h.applied)-commits)
+	}
 	reports := settle(giveUpAge, untried(0), untried(1))
 	if len(reports) != 1 || reports[0].Kind != spool.Bounce || m.Recipients[0].State != spool.Bounced || m.Recipients[1].State != spool.Bounced {
 		t.Fatalf("at the end: %v, %+v", reports, m.Recipients)

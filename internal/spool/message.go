@@ -33,6 +33,7 @@ type Message struct {
 	Arrived    time.Time // when it was accepted; delays count from here
 	Size       int64     // octets of the content
 	EightBit   bool      // the content has octets above 127
+	HighHeader bool      // its header has some of them
 	Client     string    // who handed it in, for people: "[192.0.2.1]:3456 (mail.example.org)"
 	Cause      ID        // the message a report is about; zero for Mail
 	Asked      Asked

@@ -11,7 +11,7 @@ import (
 )
 
 // recordVersion is the first octet of every record that is written. A reader refuses what it does not know, so that an older
-// holub never misreads what a newer one wrote; it reads all older ones. Version 1 had no trail, doubts, or via in a recipient,
+// holub never misreads what a newer one wrote; it reads all older ones. Version 1 had no HighHeader, no trail, doubts, or via in a recipient,
 // and in the index nothing but To, Next, Priority, Held and Fresh.
 const recordVersion = 2
 
@@ -21,6 +21,7 @@ const (
 	flagCause
 	flagAsked
 	flagByReturn
+	flagHighHeader
 )
 
 const (
@@ -95,6 +96,9 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	if m.Asked.ByReturn {
 		flags |= flagByReturn
 	}
+	if m.HighHeader {
+		flags |= flagHighHeader
+	}
 	dst = append(dst, recordVersion, byte(m.Kind), flags)
 	dst = append(dst, m.ID[:]...)
 	if flags&flagCause != 0 {
@@ -153,6 +157,8 @@ func DecodeMessage(b []byte) (m *Message, recipients int, err error) {
 	m = &Message{Kind: Kind(d.enum(len(kindNames)))}
 	flags := d.octet()
 	m.EightBit = flags&flagEightBit != 0
+	// An older record does not tell where the octets are: then they may be in the header.
+	m.HighHeader = flags&flagHighHeader != 0 || d.version == 1 && m.EightBit
 	m.ID = d.id()
 	if flags&flagCause != 0 {
 		m.Cause = d.id()

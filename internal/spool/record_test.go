@@ -26,7 +26,7 @@ func sampleMessages(t testing.TB) []*Message {
 	one := make([]Recipient, 1)
 	return []*Message{
 		{ID: id, Recipients: one},
-		{ID: id, Kind: Mail, From: path(t, "<a@example.org>"), Arrived: at, Size: 1 << 40, EightBit: true,
+		{ID: id, Kind: Mail, From: path(t, "<a@example.org>"), Arrived: at, Size: 1 << 40, EightBit: true, HighHeader: true,
 			Client: "[192.0.2.1]:3456 (mail.example.org)", Recipients: make([]Recipient, 1000)},
 		{ID: id, Kind: Bounce, Cause: ID{1, 2, 3}, Arrived: time.UnixMilli(-5).UTC(), Client: "\xff\x00", Recipients: one},
 		{ID: id, Arrived: at, Recipients: one, Asked: Asked{UTF8: true, Binary: true, Return: smtp.ReturnHeaders,

@@ -23,6 +23,7 @@ type change struct {
 	// Read before anything is written, where put is nil and new is not empty:
 	old      map[int]spool.Recipient // the same recipients as they are stored
 	envelope *spool.Message          // without its recipients
+	inFile   bool                    // its content is in a file; known where ends is not 0
 	count    int                     // of its recipients
 	ends     int                     // of new, those that become done and were not
 	leaves   leaving
@@ -37,12 +38,13 @@ const (
 	goesAfter                // all others end in commits under way: whoever returns last deletes
 )
 
-// Apply commits all of ops in one synced batch. Ops on the same message are taken together, in their order.
+// Apply commits all of ops in one synced batch, after the files of what it puts are synced. Ops on the same message are
+// taken together, in their order.
 func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.enter(); err != nil {
+	if err := e.enterToWrite(); err != nil {
 		return err
 	}
 	defer e.leave()
@@ -55,6 +57,9 @@ func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error {
 			return fmt.Errorf("spool message %s: %w", c.id, err)
 		}
 	}
+	if err := e.storeBodies(changes); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
 	e.reserve(changes)
 	err = e.commit(changes)
 	if err != nil {
@@ -64,7 +69,15 @@ func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error {
 	for _, c := range gone {
 		e.removeAfter(c)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.leaves == goesNow && c.inFile {
+			e.removeBody(c.id)
+		}
+	}
+	return nil
 }
 
 // group joins the ops by message, in the order in which the messages come.
@@ -209,6 +222,7 @@ func (e *Engine) prepareUpdate(c *change) error {
 	if c.ends == 0 {
 		return nil
 	}
+	c.inFile = e.inFile(c.id, c.envelope.Size)
 	return e.countOpen(c.id, c.count)
 }
 
@@ -231,11 +245,20 @@ func (e *Engine) commit(changes []*change) error {
 		}
 	}
 	for _, c := range changes {
-		if c.content != nil {
+		switch {
+		case c.content == nil:
+		case c.owed():
 			c.content.end(claimed)
+		default:
+			c.content.drop()
 		}
 	}
 	return nil
+}
+
+// owed tells whether a message that is put has a recipient that is not done.
+func (c *change) owed() bool {
+	return slices.ContainsFunc(c.put.Recipients, func(r spool.Recipient) bool { return !r.State.Done() })
 }
 
 // estimate is about how many octets the batch needs, so that it need not grow.
@@ -259,21 +282,14 @@ func (c *change) write(b *pebble.Batch) error {
 		if err := c.dropIndex(b); err != nil {
 			return err
 		}
-		return deleteMessage(b, c.id, c.envelope.Size, c.count)
+		return c.deleteMessage(b)
 	}
 	return c.writeUpdate(b)
 }
 
 func (c *change) writePut(b *pebble.Batch) error {
-	open := false
-	for i := range c.put.Recipients {
-		open = open || !c.put.Recipients[i].State.Done()
-	}
-	if !open { // nothing is owed: it leaves before it came
-		if c.content != nil {
-			return c.content.drop(b)
-		}
-		return nil
+	if !c.owed() {
+		return nil // it leaves before it came
 	}
 	if err := b.Set(idKey(prefixEnvelope, c.id), spool.AppendMessage(nil, c.put), nil); err != nil {
 		return err
@@ -335,14 +351,17 @@ func writeRecipient(b *pebble.Batch, m *spool.Message, n int, r *spool.Recipient
 }
 
 // deleteMessage adds to a batch the deletion of a message that has no index entry any more.
-func deleteMessage(b *pebble.Batch, id spool.ID, size int64, recipients int) error {
-	if err := b.Delete(idKey(prefixEnvelope, id), nil); err != nil {
+func (c *change) deleteMessage(b *pebble.Batch) error {
+	if err := b.Delete(idKey(prefixEnvelope, c.id), nil); err != nil {
 		return err
 	}
-	for n := range recipients {
-		if err := b.Delete(numberedKey(prefixRecipient, id, uint32(n)), nil); err != nil {
+	for n := range c.count {
+		if err := b.Delete(numberedKey(prefixRecipient, c.id, uint32(n)), nil); err != nil {
 			return err
 		}
 	}
-	return deleteChunks(b, id, size)
+	if c.inFile {
+		return b.Delete(idKey(prefixBody, c.id), nil)
+	}
+	return deleteChunks(b, c.id, c.envelope.Size)
 }

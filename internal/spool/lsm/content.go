@@ -12,12 +12,13 @@ import (
 	"github.com/holub-mail/holub/internal/spool"
 )
 
-// chunkSize is how much content goes under one key: large enough that keys cost nothing, small enough to hold one chunk
-// for every session.
+// chunkSize is the most content that goes into the store, under one key, and the size of the blocks of larger content
+// in its file: above it a file is as fast as the store or faster (docs/durability.md), and it is small enough to hold
+// one chunk for every session. To raise it takes a new format (inFile), to lower it does not.
 const chunkSize = 64 << 10
 
-// manyChunks is the number of chunks from which on one range is deleted instead of each key. Ranges slow every later read
-// of the same memtable, so ordinary mail does without.
+// manyChunks is the number of chunks, of a message of format 1, from which on one range is deleted instead of each key.
+// Ranges slow every later read of the same memtable, so ordinary mail does without.
 const manyChunks = 256
 
 type chunk [chunkSize]byte
@@ -29,9 +30,9 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 type content struct {
 	e     *Engine
 	id    spool.ID
-	buf   *chunk // the chunk being filled; nil before the first octet and at the end
-	fill  int    // octets in buf
-	full  uint32 // chunks written before it
+	buf   *chunk      // the chunk being filled; nil before the first octet and at the end
+	fill  int         // octets in buf
+	body  *bodyWriter // nil: no more than a chunk has come
 	size  int64
 	state contentState
 }
@@ -41,9 +42,10 @@ type contentState uint8
 const (
 	arriving contentState = iota
 	known                 // the message is in the spool already: octets are counted and dropped
+	stored                // its file is complete and synced, and waits for the commit
 	claimed               // a commit has it
 	aborted
-	broken // a chunk could not be written
+	broken // it could not be written
 )
 
 var errContentEnded = errors.New("the content was put or aborted: call Create for a new one")
@@ -53,7 +55,7 @@ func (e *Engine) Create(ctx context.Context, id spool.ID) (spool.Content, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := e.enter(); err != nil {
+	if err := e.enterToWrite(); err != nil {
 		return nil, err
 	}
 	defer e.leave()
@@ -81,13 +83,13 @@ func (e *Engine) Create(ctx context.Context, id spool.ID) (spool.Content, error)
 	return c, nil
 }
 
-// Write takes the next octets. It writes to the store whenever a chunk is full and more follows.
+// Write takes the next octets. It writes to a file whenever a chunk is full and more follows.
 func (c *content) Write(p []byte) (int, error) {
 	switch c.state {
 	case known:
 		c.size += int64(len(p))
 		return len(p), nil
-	case claimed, aborted:
+	case stored, claimed, aborted:
 		return 0, errContentEnded
 	case broken:
 		return 0, fmt.Errorf("content of %s could not be written before: abort it", c.id)
@@ -111,55 +113,52 @@ func (c *content) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// spill writes the full chunk without a sync. The first one brings the mark by which a later start finds it.
+// spill writes the full chunk to the file of the message, without a sync.
 func (c *content) spill() error {
 	if err := c.e.enter(); err != nil {
 		return err
 	}
 	defer c.e.leave()
-	b := c.e.db.NewBatchWithSize(chunkSize + 128)
-	defer b.Close()
-	if c.full == 0 {
-		if err := b.Set(idKey(prefixUnclaimed, c.id), nil, nil); err != nil {
+	if c.body == nil {
+		body, err := c.e.bodies.create(c.id)
+		if err != nil {
 			return err
 		}
+		c.body = body
 	}
-	if err := c.writeLast(b); err != nil {
+	if err := c.body.write(c.buf[:c.fill]); err != nil {
 		return err
 	}
-	if err := b.Commit(pebble.NoSync); err != nil {
-		return err
-	}
-	c.full++
 	c.fill = 0
 	return nil
 }
 
-// writeLast adds the chunk in memory to a batch.
-func (c *content) writeLast(b *pebble.Batch) error {
-	if c.fill == 0 {
+// store completes the file of the content and syncs it. A file that could not be synced is never tried again: what of
+// it is on disk is unknown.
+func (c *content) store() error {
+	if c.state == stored {
 		return nil
 	}
-	return b.Set(numberedKey(prefixContent, c.id, c.full), c.buf[:c.fill], nil)
+	c.state = broken
+	if err := c.body.write(c.buf[:c.fill]); err != nil {
+		return err
+	}
+	if err := c.body.finish(); err != nil {
+		return err
+	}
+	c.state = stored
+	return nil
 }
 
-// claim adds what is left of the content to the batch that puts its message.
+// claim adds to the batch that puts the message its content, or that it is in a file.
 func (c *content) claim(b *pebble.Batch) error {
-	if err := c.writeLast(b); err != nil || c.full == 0 {
-		return err
+	switch {
+	case c.body != nil:
+		return b.Set(idKey(prefixBody, c.id), nil, nil)
+	case c.fill > 0:
+		return b.Set(numberedKey(prefixContent, c.id, 0), c.buf[:c.fill], nil)
 	}
-	return b.Delete(idKey(prefixUnclaimed, c.id), nil)
-}
-
-// drop adds to a batch the deletion of what was written.
-func (c *content) drop(b *pebble.Batch) error {
-	if c.full == 0 {
-		return nil
-	}
-	if err := deleteChunks(b, c.id, int64(c.full)*chunkSize); err != nil {
-		return err
-	}
-	return b.Delete(idKey(prefixUnclaimed, c.id), nil)
+	return nil
 }
 
 // end gives back the buffer and lets the id be written again.
@@ -177,28 +176,31 @@ func (c *content) end(s contentState) {
 
 // Abort drops what was written. What can't be deleted now goes at the next start.
 func (c *content) Abort() {
-	if c.state != arriving && c.state != broken {
+	switch c.state {
+	case arriving, stored, broken:
+		c.drop()
+	}
+}
+
+// drop removes the file, if there is one, and ends the content.
+func (c *content) drop() {
+	defer c.end(aborted)
+	if c.body == nil {
 		return
 	}
-	defer c.end(aborted)
-	if c.full == 0 || c.e.enter() != nil {
+	_ = c.body.close() // what it says is of no interest any more
+	if c.e.enter() != nil {
 		return
 	}
 	defer c.e.leave()
-	b := c.e.db.NewBatch()
-	defer b.Close()
-	err := c.drop(b)
-	if err == nil {
-		err = b.Commit(pebble.NoSync)
-	}
-	if err != nil {
+	if err := c.e.bodies.remove(c.id); err != nil {
 		c.e.log.Error("aborted content stays until the next start", "id", c.id, "error", err)
 	}
 }
 
-// deleteChunks adds to a batch the deletion of content of size octets.
+// deleteChunks adds to a batch the deletion of content of size octets that is in the store.
 func deleteChunks(b *pebble.Batch, id spool.ID, size int64) error {
-	n := (size + chunkSize - 1) / chunkSize
+	n := blocksOf(size)
 	if n > manyChunks {
 		lo, hi := idRange(prefixContent, id)
 		return b.DeleteRange(lo, hi, nil)
@@ -213,9 +215,9 @@ func deleteChunks(b *pebble.Batch, id spool.ID, size int64) error {
 	return nil
 }
 
-// Open reads the content of a message. The reader holds one chunk and nothing of the store between two reads, so a slow
-// next host keeps no file alive. It fails with ErrDamaged where the content is not whole, and with ErrNotFound where the
-// message leaves meanwhile; it gives io.EOF only after exactly Message.Size octets.
+// Open reads the content of a message. The reader holds one chunk, and nothing of the store between two reads; a large
+// message's file is open until Close. It fails with ErrDamaged where the content is not whole or not what was written,
+// and with ErrNotFound where the message leaves meanwhile; it gives io.EOF only after exactly Message.Size octets.
 func (e *Engine) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -228,7 +230,21 @@ func (e *Engine) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open content of %s: %w", id, err)
 	}
-	return &reader{e: e, ctx: ctx, id: id, left: m.Size}, nil
+	r := &reader{e: e, ctx: ctx, id: id, left: m.Size}
+	if e.inFile(id, m.Size) {
+		if r.body, err = e.bodies.open(id, m.Size); err != nil {
+			return nil, fmt.Errorf("open content of %s: %w", id, e.orGone(id, err))
+		}
+	}
+	return r, nil
+}
+
+// orGone gives ErrNotFound in the place of an error if the message has left.
+func (e *Engine) orGone(id spool.ID, err error) error {
+	if there, err2 := e.has(idKey(prefixEnvelope, id)); err2 == nil && !there {
+		return spool.ErrNotFound
+	}
+	return err
 }
 
 // reader gives the content of one message.
@@ -236,8 +252,9 @@ type reader struct {
 	e      *Engine
 	ctx    context.Context
 	id     spool.ID
-	left   int64  // octets not yet read from the store
-	next   uint32 // chunk to read
+	body   *bodyReader // nil: the content is in the store
+	left   int64       // octets not yet read
+	next   uint32      // chunk to read
 	buf    *chunk
 	rest   []byte // of buf, not yet given
 	closed bool
@@ -257,7 +274,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads the next chunk.
+// fill reads the next chunk and proves it before any of it is given.
 func (r *reader) fill() error {
 	if r.left == 0 {
 		return io.EOF
@@ -272,15 +289,7 @@ func (r *reader) fill() error {
 	if r.buf == nil {
 		r.buf = chunks.Get().(*chunk)
 	}
-	v, err := r.e.get(numberedKey(prefixContent, r.id, r.next), r.buf[:0])
-	if errors.Is(err, spool.ErrNotFound) {
-		if there, err2 := r.e.has(idKey(prefixEnvelope, r.id)); err2 == nil && there {
-			err = fmt.Errorf("%w: its last %d octets are missing", spool.ErrDamaged, r.left)
-		}
-	}
-	if err == nil && (len(v) == 0 || len(v) > chunkSize || int64(len(v)) > r.left) {
-		err = fmt.Errorf("%w: %d octets where %d are left", spool.ErrDamaged, len(v), r.left)
-	}
+	v, err := r.chunk()
 	if err != nil {
 		return fmt.Errorf("read content of %s, chunk %d: %w", r.id, r.next, err)
 	}
@@ -290,13 +299,34 @@ func (r *reader) fill() error {
 	return nil
 }
 
-// Close gives back the buffer.
+// chunk reads the next chunk into the buffer.
+func (r *reader) chunk() ([]byte, error) {
+	if r.body != nil {
+		return r.body.block(r.next, r.buf[:])
+	}
+	v, err := r.e.get(numberedKey(prefixContent, r.id, r.next), r.buf[:0])
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil, r.e.orGone(r.id, fmt.Errorf("%w: its last %d octets are missing", spool.ErrDamaged, r.left))
+	}
+	if err == nil && (len(v) == 0 || len(v) > chunkSize || int64(len(v)) > r.left) {
+		err = fmt.Errorf("%w: %d octets where %d are left", spool.ErrDamaged, len(v), r.left)
+	}
+	return v, err
+}
+
+// Close gives back the buffer and the file.
 func (r *reader) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	r.rest = nil
 	if r.buf != nil {
 		chunks.Put(r.buf)
 		r.buf = nil
 	}
-	r.rest = nil
-	r.closed = true
+	if r.body != nil {
+		return r.body.file.Close()
+	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -113,8 +112,8 @@ func TestDamagedMessage(t *testing.T) {
 			if n := len(aside); n < 4 { // of envelope, two recipients, two index entries
 				t.Errorf("%d keys set aside", n)
 			}
-			if n := len(keys(t, e, prefixContent)); n != 3 {
-				t.Errorf("%d chunks of content left, want 3", n)
+			if n := len(keys(t, e, prefixContent)) + len(keys(t, e, prefixBody)); n != 2 {
+				t.Errorf("the content of %d messages is left, want 2", n)
 			}
 			if _, err := e.Load(t.Context(), bad); !errors.Is(err, spool.ErrNotFound) {
 				t.Errorf("second Load: %v", err)
@@ -158,43 +157,6 @@ func TestDamagedIndex(t *testing.T) {
 	}
 }
 
-func TestDamagedContent(t *testing.T) {
-	spoil := map[string]func(e *Engine, id spool.ID) error{
-		"first chunk lost": func(e *Engine, id spool.ID) error {
-			return e.db.Delete(numberedKey(prefixContent, id, 0), pebble.NoSync)
-		},
-		"last chunk lost": func(e *Engine, id spool.ID) error {
-			return e.db.Delete(numberedKey(prefixContent, id, 2), pebble.NoSync)
-		},
-		"chunk cut short": func(e *Engine, id spool.ID) error {
-			return e.db.Set(numberedKey(prefixContent, id, 1), []byte("short"), pebble.NoSync)
-		},
-		"chunk empty": func(e *Engine, id spool.ID) error {
-			return e.db.Set(numberedKey(prefixContent, id, 1), nil, pebble.NoSync)
-		},
-		"last chunk too long": func(e *Engine, id spool.ID) error {
-			return e.db.Set(numberedKey(prefixContent, id, 2), make([]byte, chunkSize+1), pebble.NoSync)
-		},
-	}
-	for name, f := range spoil {
-		t.Run(name, func(t *testing.T) {
-			e := openTest(t, vfs.NewMem())
-			m := putTest(t, e, spool.ID{1}, 150_000)
-			if err := f(e, m.ID); err != nil {
-				t.Fatal(err)
-			}
-			r, err := e.Open(t.Context(), m.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			if n, err := io.Copy(io.Discard, r); !errors.Is(err, spool.ErrDamaged) {
-				t.Errorf("%d octets, %v", n, err)
-			}
-		})
-	}
-}
-
 // Nothing is left behind by messages that came and went, nor by content that was aborted or never put.
 func TestNothingLeft(t *testing.T) {
 	disk := vfs.NewMem()
@@ -228,10 +190,13 @@ func TestNothingLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	e = openTest(t, disk)
-	for _, prefix := range []byte("mrcpwex") {
+	for _, prefix := range []byte("mrcbpwex") {
 		if n := len(keys(t, e, prefix)); n != 0 {
 			t.Errorf("%d keys of prefix %c", n, prefix)
 		}
+	}
+	if names := bodyNames(t, disk); len(names) != 0 {
+		t.Errorf("files of content are left: %q", names)
 	}
 }
 
@@ -255,6 +220,9 @@ func TestEndingFinishedAtStart(t *testing.T) {
 	if err := errors.Join(c.writeUpdate(b), b.Commit(pebble.NoSync), b.Close(), e.Close()); err != nil {
 		t.Fatal(err)
 	}
+	if names := bodyNames(t, disk); len(names) != 1 {
+		t.Fatalf("files of content: %q, want that of the finished message", names)
+	}
 	e = openTest(t, disk)
 	if _, err := e.Load(t.Context(), done.ID); !errors.Is(err, spool.ErrNotFound) {
 		t.Errorf("the finished message: %v", err)
@@ -264,6 +232,9 @@ func TestEndingFinishedAtStart(t *testing.T) {
 	}
 	if n := len(keys(t, e, prefixContent)); n != 1 {
 		t.Errorf("%d chunks left, want the one of the open message", n)
+	}
+	if names := bodyNames(t, disk); len(names) != 0 {
+		t.Errorf("files of content are left: %q", names)
 	}
 	if n := len(keys(t, e, prefixEnding)); n != 0 {
 		t.Errorf("%d marks left", n)

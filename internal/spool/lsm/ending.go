@@ -109,21 +109,27 @@ func (e *Engine) settle(changes []*change, committed bool) (gone []*change) {
 // removeAfter deletes a message whose recipients ended in several commits. They are on disk, and a mark is with them, so
 // this need not be synced: if it is lost, the next start does it again.
 func (e *Engine) removeAfter(c *change) {
-	if err := e.remove(c.id, c.envelope.Size, c.count); err != nil {
+	if err := e.remove(c); err != nil {
 		e.log.Error("a finished message stays until the next start", "id", c.id, "error", err)
 	}
 }
 
-func (e *Engine) remove(id spool.ID, size int64, count int) error {
+func (e *Engine) remove(c *change) error {
 	b := e.db.NewBatch()
 	defer b.Close()
-	if err := deleteMessage(b, id, size, count); err != nil {
+	if err := c.deleteMessage(b); err != nil {
 		return err
 	}
-	if err := b.Delete(idKey(prefixEnding, id), nil); err != nil {
+	if err := b.Delete(idKey(prefixEnding, c.id), nil); err != nil {
 		return err
 	}
-	return b.Commit(pebble.NoSync)
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	if c.inFile {
+		e.removeBody(c.id)
+	}
+	return nil
 }
 
 // sweepEnding deletes the messages whose last commits returned but whose deletion was lost.
@@ -163,10 +169,10 @@ func (e *Engine) finish(id spool.ID) error {
 	if open {
 		return e.db.Delete(idKey(prefixEnding, id), pebble.NoSync)
 	}
-	return e.remove(id, m.Size, count)
+	return e.remove(&change{id: id, envelope: m, count: count, inFile: e.inFile(id, m.Size)})
 }
 
-// sweepUnclaimed deletes content that no commit claimed. It reads the marks, never the content.
+// sweepUnclaimed deletes the chunks that no commit claimed, of format 1. It reads the marks, never the content.
 func (e *Engine) sweepUnclaimed() error {
 	marked, err := e.ids(prefixUnclaimed)
 	if err != nil {

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"log/slog"
-	"runtime"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/holub-mail/holub/internal/spool"
 )
@@ -28,6 +24,11 @@ type Engine struct {
 	log  *slog.Logger
 	room room
 
+	bodies   *bodies
+	fatal    func(error) // Options.Fatal
+	keeper   *keeper
+	readOnly bool
+
 	running sync.WaitGroup // calls that use db
 	gate    sync.RWMutex   // guards closed, and Add of running against Close
 	closed  bool
@@ -38,129 +39,6 @@ type Engine struct {
 }
 
 var _ spool.Engine = (*Engine)(nil)
-
-// Open opens the spool in the folder dir and makes it where there is none. Content that was never put, and messages that
-// were on their way out when the process ended, are dropped. The error wraps spool.ErrInUse where another process has it.
-func Open(dir string, opts Options) (*Engine, error) {
-	opts = opts.withDefaults()
-	if err := makeFolder(opts.FS, dir); err != nil {
-		return nil, fmt.Errorf("make the spool folder %s: %w", dir, err)
-	}
-	r := room{disk: opts.FS, dir: dir}
-	if err := r.check(time.Now()); err != nil {
-		return nil, err
-	}
-	lock, err := pebble.LockDirectory(dir, opts.FS)
-	if err != nil {
-		if isHeld(err) {
-			return nil, fmt.Errorf("%w: folder %s: stop the other process or choose another folder", spool.ErrInUse, dir)
-		}
-		return nil, fmt.Errorf("lock the spool folder %s: %w", dir, err)
-	}
-	db, err := pebble.Open(dir, opts.pebbleOptions(lock))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the spool in %s: %w", dir, err), lock.Close())
-	}
-	e := &Engine{
-		db:      db,
-		lock:    lock,
-		log:     opts.Logger,
-		room:    room{disk: opts.FS, dir: dir},
-		writing: map[spool.ID]struct{}{},
-		ending:  map[spool.ID]*ending{},
-	}
-	if err := e.start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the spool in %s: %w", dir, err), e.Close())
-	}
-	return e, nil
-}
-
-// makeFolder makes dir for its owner alone, with its parents, and syncs each folder that got a new entry: a spool whose
-// folder is lost with the power loses all its mail.
-func makeFolder(disk vfs.FS, dir string) error {
-	var missing []string
-	for d := dir; ; d = disk.PathDir(d) {
-		if _, err := disk.Stat(d); err == nil {
-			break
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		missing = append(missing, d)
-		if disk.PathDir(d) == d {
-			break
-		}
-	}
-	if err := disk.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, d := range missing {
-		parent, err := disk.OpenDir(disk.PathDir(d))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isHeld tells whether a lock was refused because someone has it, rather than because it can't be made.
-func isHeld(err error) bool {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		return false // the file of the lock can't be made
-	}
-	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		return true // held by this very process
-	}
-	const sharingViolation = 32 // of Windows
-	return errno == syscall.EAGAIN || errno == syscall.EACCES ||
-		runtime.GOOS == "windows" && errno == sharingViolation
-}
-
-// start checks the format and finishes what the last run left.
-func (e *Engine) start() error {
-	if err := e.checkVersion(); err != nil {
-		return err
-	}
-	if err := e.sweepUnclaimed(); err != nil {
-		return err
-	}
-	return e.sweepEnding()
-}
-
-func (e *Engine) checkVersion() error {
-	key := []byte{prefixVersion}
-	v, err := e.get(key, nil)
-	switch {
-	case err == nil && len(v) == 1 && v[0] == formatVersion:
-		return nil
-	case err == nil && len(v) == 1 && v[0] >= 1 && v[0] < formatVersion:
-		e.log.Info("the spool was written by an older holub and is upgraded", "from", v[0], "to", formatVersion)
-		return e.db.Set(key, []byte{formatVersion}, pebble.Sync)
-	case err == nil && len(v) == 1 && v[0] > formatVersion:
-		return fmt.Errorf("its format has version %d and this holub knows up to %d: use the newer holub that wrote it",
-			v[0], formatVersion)
-	case err == nil:
-		return fmt.Errorf("%w: format version %x", spool.ErrDamaged, v)
-	case !errors.Is(err, spool.ErrNotFound):
-		return fmt.Errorf("read the format version: %w", err)
-	}
-	it, err := e.db.NewIter(nil)
-	if err != nil {
-		return err
-	}
-	foreign := it.First()
-	if err := it.Close(); err != nil {
-		return err
-	}
-	if foreign {
-		return errors.New("the folder holds a store that is no spool: choose another folder")
-	}
-	return e.db.Set(key, []byte{formatVersion}, pebble.Sync)
-}
 
 // Close waits for running calls and releases the folder. All later calls fail with spool.ErrClosed. It must not be called
 // from inside a loop over Pending, for which it would wait.
@@ -173,7 +51,7 @@ func (e *Engine) Close() error {
 	e.closed = true
 	e.gate.Unlock()
 	e.running.Wait()
-	if err := errors.Join(e.db.Close(), e.lock.Close()); err != nil {
+	if err := errors.Join(e.db.Close(), e.bodies.close(), e.lock.Close()); err != nil {
 		return fmt.Errorf("close the spool: %w", err)
 	}
 	return nil
@@ -190,11 +68,34 @@ func (e *Engine) enter() error {
 	return nil
 }
 
+// enterToWrite is enter for what changes the store.
+func (e *Engine) enterToWrite() error {
+	if e.readOnly {
+		return fmt.Errorf("%w: folder %s", errReadOnly, e.keeper.dir)
+	}
+	return e.enter()
+}
+
+var errReadOnly = errors.New("the spool was opened for looking only and takes no changes: ask the running server, or start it")
+
 func (e *Engine) leave() { e.running.Done() }
+
+// read gives the value of a key until closer is closed. What can't be read is read once more, for Pebble tells the keeper of
+// it, which mends what it can.
+func (e *Engine) read(key []byte) (value []byte, closer io.Closer, err error) {
+	value, closer, err = e.db.Get(key)
+	if err == nil || err == pebble.ErrNotFound { // to ask Pebble what an error is takes longer than to read
+		return value, closer, err
+	}
+	if pebble.IsCorruptionError(err) {
+		value, closer, err = e.db.Get(key)
+	}
+	return value, closer, err
+}
 
 // get appends the value of a key to dst. ErrNotFound: there is none. ErrDamaged: the file it is in can't be read there.
 func (e *Engine) get(key, dst []byte) ([]byte, error) {
-	v, closer, err := e.db.Get(key)
+	v, closer, err := e.read(key)
 	if err != nil {
 		return dst, readError(err)
 	}
@@ -204,7 +105,7 @@ func (e *Engine) get(key, dst []byte) ([]byte, error) {
 
 // has tells whether a key is there.
 func (e *Engine) has(key []byte) (bool, error) {
-	_, closer, err := e.db.Get(key)
+	_, closer, err := e.read(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}
@@ -265,7 +166,7 @@ func (e *Engine) load(id spool.ID) (*spool.Message, error) {
 
 // envelope reads a message without its recipients, and their number.
 func (e *Engine) envelope(id spool.ID) (*spool.Message, int, error) {
-	v, closer, err := e.db.Get(idKey(prefixEnvelope, id))
+	v, closer, err := e.read(idKey(prefixEnvelope, id))
 	if err != nil {
 		return nil, 0, readError(err)
 	}
@@ -279,7 +180,7 @@ func (e *Engine) envelope(id spool.ID) (*spool.Message, int, error) {
 
 // recipient reads the state of one recipient.
 func (e *Engine) recipient(id spool.ID, n int) (spool.Recipient, error) {
-	v, closer, err := e.db.Get(numberedKey(prefixRecipient, id, uint32(n)))
+	v, closer, err := e.read(numberedKey(prefixRecipient, id, uint32(n)))
 	if err != nil {
 		return spool.Recipient{}, readError(err)
 	}
@@ -296,6 +197,14 @@ func (e *Engine) recipients(id spool.ID, n int) ([]spool.Recipient, error) {
 		}
 		return []spool.Recipient{r}, err
 	}
+	all, err := e.readRecipients(id)
+	if errors.Is(err, spool.ErrDamaged) {
+		all, err = e.readRecipients(id) // it may have been mended when it was met
+	}
+	return all, err
+}
+
+func (e *Engine) readRecipients(id spool.ID) ([]spool.Recipient, error) {
 	lo, hi := idRange(prefixRecipient, id)
 	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {

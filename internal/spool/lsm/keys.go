@@ -13,6 +13,7 @@ const (
 	prefixEnvelope  = 'm'
 	prefixRecipient = 'r'
 	prefixContent   = 'c'
+	prefixBody      = 'b'
 	prefixIndex     = 'p'
 	prefixUnclaimed = 'w'
 	prefixEnding    = 'e'

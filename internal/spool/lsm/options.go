@@ -30,9 +30,13 @@ type Options struct {
 	// to see the log rotate.
 	MemTableSize uint64
 
-	// Fatal is called when the log or the manifest can't be written or synced. What is on disk is then unknown until
-	// the store is opened again, so nothing may be answered any more and Fatal must not return. nil: the process ends
-	// with code 74 after the error is logged.
+	// ReadOnly opens the store for looking only, as it is: nothing is written, swept or mended, and Apply and Create fail.
+	// It is for when the server is down; while it runs the folder is in use.
+	ReadOnly bool
+
+	// Fatal is called when the log, the manifest or the folder of content can't be written or synced. What is on disk is
+	// then unknown until the store is opened again, so nothing may be answered any more and Fatal must not return. nil: the
+	// process ends with code 74 after the error is logged.
 	Fatal func(error)
 }
 
@@ -60,13 +64,14 @@ func (o Options) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		Logger:             pebbleLog{log: o.Logger, fatal: o.Fatal},
 		FormatMajorVersion: pebble.FormatNewest,
 
-		// Most messages leave before their table is written out, and then cost no more than the log.
+		// Most messages leave before their table is written out, and then cost no more than the log. 32 MiB
+		// accepts a tenth less, 16 MiB a fifth.
 		MemTableSize: o.MemTableSize,
 		// A burst is taken while tables are written out behind it.
 		MemTableStopWritesThreshold: 4,
 		// Late compaction slows reads a little; stopped writes would answer 4yz to mail that the disk has room for.
 		L0StopWritesThreshold: 1000,
-		// A large message goes to the disk while it arrives, not all at once at its sync.
+		// The log goes to the disk while it is written, not all at once at its sync.
 		WALBytesPerSync: 1 << 20,
 		// Envelopes and index of the due mail; content is read once and gains nothing.
 		CacheSize: 32 << 20,

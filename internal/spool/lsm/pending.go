@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -13,7 +14,8 @@ import (
 )
 
 // Pending lists the index as it is when the loop begins. A damaged entry is set aside and reported; where its key still
-// names the recipient, the entry is made again from the recipient's record and listed, out of order.
+// names the recipient, the entry is made again from the recipient's record and listed, out of order. So is, at the end, what
+// lies in a part of the index whose file can't be read: the messages are then read for it.
 func (e *Engine) Pending(ctx context.Context) iter.Seq2[spool.Pending, error] {
 	return func(yield func(spool.Pending, error) bool) {
 		if err := e.enter(); err != nil {
@@ -21,41 +23,81 @@ func (e *Engine) Pending(ctx context.Context) iter.Seq2[spool.Pending, error] {
 			return
 		}
 		defer e.leave()
-		lo, hi := prefixRange(prefixIndex)
-		it, err := e.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lo, UpperBound: hi})
-		if err != nil {
-			yield(spool.Pending{}, fmt.Errorf("list the spool: %w", readError(err)))
-			return
-		}
-		defer it.Close()
-		for it.First(); it.Valid(); it.Next() {
-			if err := ctx.Err(); err != nil {
-				yield(spool.Pending{}, err)
-				return
-			}
-			value, err := it.ValueAndErr()
-			if err != nil {
-				break // it.Error has it
-			}
-			p, err := readIndex(it.Key(), value)
-			if err != nil {
-				if !yield(spool.Pending{}, fmt.Errorf("list the spool: %w", err)) {
-					return
-				}
-				var repaired bool
-				p, repaired, err = e.repairIndex(bytes.Clone(it.Key()), bytes.Clone(value))
-				if err == nil && !repaired {
-					continue
-				}
-			}
-			if !yield(p, err) {
-				return
-			}
-		}
-		if err := it.Error(); err != nil {
-			yield(spool.Pending{}, fmt.Errorf("list the spool: %w", readError(err)))
+		snapshot := e.db.NewSnapshot()
+		defer snapshot.Close()
+		gaps, ok := e.pendingOfIndex(ctx, snapshot, yield)
+		if ok && len(gaps) > 0 {
+			e.pendingOfRecords(ctx, snapshot, gaps, yield)
 		}
 	}
+}
+
+// pendingOfIndex lists what the index has, and gives the parts of it that can't be read. ok is false when the loop ended.
+func (e *Engine) pendingOfIndex(ctx context.Context, from *pebble.Snapshot,
+	yield func(spool.Pending, error) bool) (gaps []gap, ok bool) {
+	lo, hi := prefixRange(prefixIndex)
+	it, err := from.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		yield(spool.Pending{}, fmt.Errorf("list the spool: %w", readError(err)))
+		return nil, false
+	}
+	defer it.Close()
+	ok = true
+	visit := func(key []byte) bool {
+		ok = e.yieldIndex(ctx, key, it.Value(), yield)
+		return ok
+	}
+	err = walk(storeCursor{it}, lo, hi, visit, func(g gap) bool {
+		gaps = append(gaps, g)
+		ok = yield(spool.Pending{}, fmt.Errorf("list the spool, index from %x to %x: %w", g.from, g.to, readError(g.cause)))
+		return ok
+	})
+	if err != nil && ok {
+		ok = yield(spool.Pending{}, fmt.Errorf("list the spool: %w", readError(err)))
+	}
+	return gaps, ok
+}
+
+// yieldIndex lists one entry. It is false when the loop ended.
+func (e *Engine) yieldIndex(ctx context.Context, key, value []byte, yield func(spool.Pending, error) bool) bool {
+	if err := ctx.Err(); err != nil {
+		yield(spool.Pending{}, err)
+		return false
+	}
+	p, err := readIndex(key, value)
+	if err == nil {
+		return yield(p, nil)
+	}
+	if !yield(spool.Pending{}, fmt.Errorf("list the spool: %w", err)) {
+		return false
+	}
+	p, repaired, err := e.repairIndex(bytes.Clone(key), bytes.Clone(value))
+	if err == nil && !repaired {
+		return true
+	}
+	return yield(p, err)
+}
+
+// pendingOfRecords lists the recipients whose index entries lie in the gaps, in the order of their messages. Messages that
+// can't be read are reported.
+func (e *Engine) pendingOfRecords(ctx context.Context, from *pebble.Snapshot, gaps []gap,
+	yield func(spool.Pending, error) bool) {
+	e.list(ctx, from, spool.ID{}, func(m *spool.Message, err error) bool {
+		if err != nil {
+			return yield(spool.Pending{}, err)
+		}
+		for n := range m.Recipients {
+			r := &m.Recipients[n]
+			key := indexKey(m.ID, n, r.Next)
+			if r.State.Done() || !slices.ContainsFunc(gaps, func(g gap) bool { return g.has(key) }) {
+				continue
+			}
+			if !yield(spool.PendingOf(m, n, r), nil) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // readIndex reads an index entry and proves it: the key that belongs to its content must be the one it was found under.
@@ -100,6 +142,9 @@ func (e *Engine) repairIndex(key, value []byte) (p spool.Pending, repaired bool,
 			}
 		}
 	}
+	if e.readOnly {
+		return p, repaired, nil
+	}
 	if err := b.Commit(pebble.Sync); err != nil {
 		return p, false, fmt.Errorf("set a damaged index entry aside: %w", err)
 	}
@@ -117,6 +162,9 @@ func moveAside(b *pebble.Batch, key, value []byte) error {
 // setAside moves the envelope, the recipients and the index entries of a damaged message under the prefix of damaged
 // keys, and gives the error for the caller. The content stays where it is: nothing deletes content without its envelope.
 func (e *Engine) setAside(id spool.ID, cause error) error {
+	if e.readOnly {
+		return cause
+	}
 	b := e.db.NewBatch()
 	defer b.Close()
 	move := func(lo, hi []byte, match func(key []byte) bool) error {

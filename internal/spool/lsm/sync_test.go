@@ -26,7 +26,7 @@ func putOne(ctx context.Context, e *Engine, id spool.ID, body []byte) error {
 		c.Abort()
 		return err
 	}
-	m := &spool.Message{ID: id, Size: int64(len(body)), Recipients: []spool.Recipient{{To: smtp.Postmaster}}}
+	m := oneRecipient(id, len(body))
 	return e.Apply(ctx, spool.Put{Message: m, Content: c})
 }
 
@@ -167,4 +167,8 @@ func BenchmarkPut(b *testing.B) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+func oneRecipient(id spool.ID, size int) *spool.Message {
+	return &spool.Message{ID: id, Size: int64(size), Recipients: []spool.Recipient{{To: smtp.Postmaster}}}
 }

@@ -33,20 +33,7 @@ var version1 = [][2]string{
 // A folder of an older holub is taken over: its messages are read, changed and ended as ever, and the older holub refuses it
 // from then on.
 func TestUpgrade(t *testing.T) {
-	disk := vfs.NewMem()
-	db, err := pebble.Open(testFolder, &pebble.Options{FS: disk, FormatMajorVersion: pebble.FormatNewest})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, kv := range version1 {
-		if err := db.Set([]byte(kv[0]), []byte(kv[1]), pebble.Sync); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-
+	disk := writeVersion1(t)
 	at := time.Date(2026, 3, 1, 12, 30, 15, 123e6, time.UTC)
 	path := func(s string) smtp.Path {
 		p, err := smtp.ParsePath(s)
@@ -95,4 +82,23 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("left of prefix %c: %q", prefix, left)
 		}
 	}
+}
+
+// writeVersion1 makes a folder of format 1.
+func writeVersion1(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	disk := vfs.NewMem()
+	db, err := pebble.Open(testFolder, &pebble.Options{FS: disk, FormatMajorVersion: pebble.FormatNewest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range version1 {
+		if err := db.Set([]byte(kv[0]), []byte(kv[1]), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return disk
 }

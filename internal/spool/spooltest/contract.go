@@ -30,6 +30,7 @@ func Run(t *testing.T, store func(t *testing.T) Store) {
 		{"never put", testNeverPut},
 		{"pending", testPending},
 		{"list", testList},
+		{"check", testCheck},
 		{"not found", testNotFound},
 		{"refused", testRefused},
 		{"cancelled", testCancelled},
@@ -347,6 +348,35 @@ func testList(t *testing.T, s Store) {
 	}
 	for d, err := range e.Damaged(ctx) {
 		t.Errorf("set aside in a sound spool: %+v, %v", d, err)
+	}
+}
+
+// testCheck: a check of a sound spool finds nothing and counts right.
+func testCheck(t *testing.T, s Store) {
+	ctx := t.Context()
+	ids := spool.NewIDs(1)
+	e := open(t, s)
+	want := spool.Summary{}
+	for n, size := range []int{0, 1, 4096, 65536, 65537, 300_000} {
+		x := newEntry(ids, size, "a@example.org", "b@example.org", "c@example.org")
+		x.m.Recipients[0].State = spool.Held
+		x.m.Recipients[1] = ended(x.m.Recipients[1], spool.Delivered)
+		must(t, put(ctx, e, x))
+		if n%2 == 0 {
+			must(t, e.Apply(ctx, update(x.m.ID, 2, later(x.m.Recipients[2], time.Hour))))
+		}
+		want.Messages++
+		want.Recipients += 3
+		want.Held++
+		want.Waiting++
+		want.Octets += int64(size)
+	}
+	for range 2 {
+		got, err := spool.Check(ctx, e, func(f spool.Finding) { t.Errorf("found in a sound spool: %v", f) })
+		if err != nil || got != want {
+			t.Errorf("Check: %+v, %v; want %+v", got, err, want)
+		}
+		e = reopen(t, s, e)
 	}
 }
 

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holub-mail/holub/internal/admin"
+)
+
+func reloadCommand() *cobra.Command {
+	var flags deskFlags
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have the running server read its configuration again",
+		Long: "Have the running server read its configuration file again, as SIGHUP does. It is taken as a whole, and what waits\n" +
+			"follows the new routes and schedules; or it is refused as a whole, with the reason, and the old one stays in force.",
+		Example: "  holub reload -c /etc/holub.toml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := flags.reloadClient()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			done, err := client.Reload(cmd.Context())
+			if errors.Is(err, admin.ErrRefused) {
+				return exit(exConfig, err)
+			}
+			if err != nil {
+				return deskError(err)
+			}
+			for _, change := range done.Changes {
+				fmt.Fprintln(cmd.OutOrStdout(), printable([]byte(change)))
+			}
+			if len(done.Changes) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "Nothing has changed.")
+			}
+			return nil
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+// reloadClient finds the server by its socket. The new file may be wrong, which is for the server to say; but without
+// --socket it must be good enough to name the socket.
+func (f *deskFlags) reloadClient() (*admin.Client, error) {
+	if f.socket != "" {
+		return admin.NewClient(f.socket), nil
+	}
+	client, _, err := f.client()
+	return client, err
+}
