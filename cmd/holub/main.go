@@ -82,6 +82,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(serveCommand(), sendCommand(), sessionCommand(), configCommand(),
-		queueCommand(), traceCommand(), reloadCommand(), retryCommand(), dsnCommand())
+		queueCommand(), traceCommand(), reloadCommand(), retryCommand(), spoolCommand(), dsnCommand())
 	return root
 }

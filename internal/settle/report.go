@@ -53,10 +53,11 @@ func (s *Settler) write(ctx context.Context, m *spool.Message, t tell, about []s
 		defer original.Close()
 	}
 	report = s.envelope(m, t, id, now)
-	report.Asked.UTF8 = m.Asked.UTF8 || !report.Recipients[0].To.IsASCII()
+	composed := s.compose(m, t, report, about, now)
+	report.Asked.UTF8 = composed.NeedsUTF8()
 	report.Asked.RequireTLS = m.Asked.RequireTLS // RFC 8689 5
 	var scan mail.Scanner
-	err = s.compose(m, t, report, about, now).Write(io.MultiWriter(content, &scan), &asFarAs{original, err, s.Logger, m.ID})
+	err = composed.Write(io.MultiWriter(content, &scan), &asFarAs{original, err, s.Logger, m.ID})
 	report.Size, report.EightBit, report.HighHeader = scan.Size(), scan.EightBit(), scan.EightBitHeader()
 	return report, content, err
 }
@@ -107,16 +108,19 @@ func abort(puts []spool.Op) {
 // compose fills in what the report says.
 func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about []spool.Recipient, now time.Time) dsn.Report {
 	r := dsn.Report{
-		MessageID:  "<" + report.ID.String() + "@" + s.Hostname + ">",
-		Date:       now,
-		From:       s.Hostname,
-		To:         report.Recipients[0].To,
-		QueueID:    m.ID.String(),
-		Arrived:    m.Arrived,
-		Sender:     m.From,
-		EightBit:   m.EightBit,
-		EnvelopeID: m.Asked.EnvelopeID,
-		Original:   dsn.FullMessage,
+		MessageID: "<" + report.ID.String() + "@" + s.Hostname + ">",
+		Date:      now,
+		From:      s.Hostname,
+		To:        report.Recipients[0].To,
+		QueueID:   m.ID.String(),
+		Arrived:   m.Arrived,
+		Sender:    m.From,
+		EightBit:  m.EightBit,
+
+		UTF8:         !m.From.IsASCII(),
+		OriginalUTF8: m.Asked.UTF8,
+		EnvelopeID:   m.Asked.EnvelopeID,
+		Original:     dsn.FullMessage,
 	}
 	action := dsn.Failed
 	switch t {
