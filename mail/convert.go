@@ -107,8 +107,6 @@ const (
 	stepDecode                    // it was so already, and not clean: it is decoded first
 	stepEightBit                  // it has octets above 127, of which a charset must tell
 	stepBelow                     // something within a multipart or an enclosed message changes
-
-	stepEncode = stepQuoted | stepBase64
 )
 
 // Convert reads a message once and plans how to put it in a form that the target takes (RFC 6152 3, RFC 3030 3). Content

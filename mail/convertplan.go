@@ -274,7 +274,9 @@ func (p *planner) encodable(part *Part) error {
 
 // isReport tells a message/delivery-status and its like: it may not be encoded (RFC 2045 6.4), and is so rather than
 // lost; in quoted-printable most of it can be read even by those who don't expect that.
-func (p *Part) isReport() bool { return strings.HasPrefix(p.Type, "message/") && p.Type != "message/global" }
+func (p *Part) isReport() bool {
+	return strings.HasPrefix(p.Type, "message/") && p.Type != "message/global"
+}
 
 // isText tells content that is made of lines. Text in units of more than one octet is not: there LF is half a character.
 func (p *Part) isText() bool {

@@ -6,6 +6,9 @@ import (
 	"io"
 )
 
+// outSize is how much a converter puts together, at least, for one Read.
+const outSize = 4 << 10
+
 // converter is the second pass: it reads the message again and does what was planned.
 type converter struct {
 	source io.ReadCloser
@@ -79,7 +82,7 @@ func (c *converter) WriteTo(w io.Writer) (int64, error) {
 func (c *converter) advance() {
 	c.end = c.lastOctet()
 	c.out, c.off = c.out[:0], 0
-	for len(c.out) < readSize && c.err == nil {
+	for len(c.out) < outSize && c.err == nil {
 		piece, err := c.w.Next()
 		switch {
 		case err == io.EOF && c.plan.Size >= 0 && c.n+int64(len(c.out)) != c.plan.Size:

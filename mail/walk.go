@@ -2,7 +2,6 @@ package mail
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -48,10 +47,9 @@ type Limits struct {
 // Of a line, this much is looked at to tell what it is. A longer line is no delimiter.
 const lineHead = 1000
 
-// A Walker holds windowSize octets of the message, or a header; of a reader it takes readSize at once where it can.
 const (
-	windowSize = 32 << 10
-	readSize   = 4 << 10
+	windowSize = 32 << 10 // octets of the message that a Walker holds, unless a header is longer
+	emptyReads = 100      // of a reader that gives neither octets nor an error
 )
 
 type walkState uint8
@@ -199,15 +197,18 @@ func (w *Walker) more() (bool, error) {
 		w.buf = append(make([]byte, 0, max(windowSize, 2*len(w.buf))), w.buf...)
 		w.buf = w.buf[:cap(w.buf)]
 	}
-	n, err := io.ReadAtLeast(w.r, w.buf[w.end:], min(readSize, len(w.buf)-w.end))
-	w.end += n
-	w.err = err
-	if errors.Is(err, io.ErrUnexpectedEOF) && n > 0 {
-		w.err = io.EOF
+	for range emptyReads {
+		n, err := w.r.Read(w.buf[w.end:])
+		w.end += n
+		w.err = err
+		if n > 0 {
+			return true, nil
+		}
+		if err != nil {
+			return false, w.failure()
+		}
 	}
-	if n > 0 {
-		return true, nil
-	}
+	w.err = io.ErrNoProgress
 	return false, w.failure()
 }
 

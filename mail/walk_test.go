@@ -244,7 +244,7 @@ func (r *repeater) Read(b []byte) (int, error) {
 
 // TestWalkerMemory: whatever comes, the window stays small.
 func TestWalkerMemory(t *testing.T) {
-	const size = 8 << 20
+	const size = 2 << 20
 	multi := "Content-Type: multipart/mixed; boundary=a\n\n"
 	for name, r := range map[string]io.Reader{
 		"one line":         repeat("x", size),

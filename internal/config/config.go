@@ -68,6 +68,15 @@ const (
 	TLSRequired      TLS = "required"      // always, and the certificate must be good for the host
 )
 
+// Signed says what becomes of signed mail that the next hop takes only in another form.
+type Signed string
+
+// What may become of signed mail.
+const (
+	SignedConvert Signed = "convert" // it is converted, and its signature is not valid any more
+	SignedReturn  Signed = "return"  // it goes back to its sender with 5.6.3
+)
+
 // Listen is one address at which holub takes mail.
 type Listen struct {
 	Address  string         // "127.0.0.1:2525", ":25", "unix:/run/holub.sock?mode=0660", "systemd:"; see Endpoint
@@ -116,6 +125,7 @@ type Delivery struct {
 	Port               int             // of MX hosts, 1 to 65535
 	TLS                TLS             // of deliveries to MX hosts that no route decides; those of routes have their own
 	Retry              []time.Duration // time between attempts; the last one repeats; never empty, all above 0
+	Signed             Signed          // mail that a conversion to 7 bits would make invalid
 	PauseMax           time.Duration   // the longest time for which a site that can't be reached is left alone; above 0
 	WarnAfter          time.Duration   // age at which the sender is told of the delay; less than GiveUpAfter
 	GiveUpAfter        time.Duration   // age at which the message is returned
@@ -225,6 +235,7 @@ func defaults(hostname string) *Config {
 			TLS:                TLSOpportunistic,
 			Retry:              []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour},
 			PauseMax:           15 * time.Minute,
+			Signed:             SignedConvert,
 			WarnAfter:          4 * time.Hour,
 			GiveUpAfter:        5 * day, // RFC 5321 4.5.4.1: at least 4 to 5 days
 			ConnectionsPerSite: 20,

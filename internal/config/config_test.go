@@ -26,6 +26,7 @@ func TestDefaults(t *testing.T) {
 			Port: 25, TLS: TLSOpportunistic, WarnAfter: 4 * time.Hour, GiveUpAfter: 120 * time.Hour, ConnectionsPerSite: 20,
 			Retry:          []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour},
 			PauseMax:       15 * time.Minute,
+			Signed:         SignedConvert,
 			ConnectTimeout: 30 * time.Second, ReturnSize: 51200,
 		},
 		History: History{MaxAge: 720 * time.Hour, MaxSize: 2147483648},

@@ -192,6 +192,10 @@ func deliveryRows() []field[Delivery] {
 			"How many connections to one destination are open at once, at most."),
 		one("connect_timeout", duration(), func(d *d) *time.Duration { return &d.ConnectTimeout },
 			"How long to wait for one address of a host to take the connection, before the next one is tried."),
+		one("signed", word("treatment of signed mail", []Signed{SignedConvert, SignedReturn}), func(d *d) *Signed { return &d.Signed },
+			"What becomes of 8-bit or binary mail with a signature (DKIM, `multipart/signed`, `multipart/encrypted`) when the next host "+
+				"takes only 7 bits, or no binary. `convert`: it is converted like any other mail, and the signature is valid no "+
+				"more. `return`: it goes back to its sender with 5.6.3."),
 		one("return_size", size(0, ""), func(d *d) *int64 { return &d.ReturnSize },
 			"A bounce carries the whole message up to this size, and only its header above it."),
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holub-mail/holub/dns"
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/mail"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/sender"
 	"github.com/holub-mail/holub/transport"
@@ -35,6 +36,7 @@ type Options struct {
 	ConnectTimeout time.Duration                                                        // for one address; default 30 seconds
 	IdleTime       time.Duration                                                        // how long an unused session is kept; default 5 seconds
 	Timeouts       sender.Timeouts                                                      // zero: those of RFC 5321 4.5.3.2
+	KeepWhole      mail.Signature                                                       // mail with these is returned rather than converted
 	Roots          *x509.CertPool                                                       // whom certificates are verified by; default: the system's
 }
 
@@ -270,15 +272,20 @@ func (v *visit) converse(ctx context.Context, s *session) {
 func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 	to := v.pending
 	v.pending = nil
-	content, err := v.task.Open(ctx)
-	if err != nil {
+	env := envelope(v.task.Message, to, s.client.Extensions(), time.Now())
+	content, refusal, err := v.content(ctx, s, &env)
+	switch {
+	case err != nil:
 		for _, n := range to {
 			v.last[n] = NotRead(ctx, n, err)
 		}
 		return false, nil
+	case !refusal.IsZero():
+		v.cannotFit(to, refusal)
+		return false, nil
 	}
 	defer content.Close()
-	result, err := s.client.Send(ctx, envelope(v.task.Message, to, s.client.Extensions(), time.Now()), content)
+	result, err := s.client.Send(ctx, env, content)
 	dsn := s.client.Extensions().DSN
 	accepted := false
 	for i, n := range to {

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/mail"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/receiver"
+	"github.com/holub-mail/holub/smtp/sender"
 )
 
 // TestPartialResults has each recipient get its own outcome, and only the one refused for now tried at the next host.
@@ -289,22 +292,104 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestEightBit sends 8-bit content to a host that offers 8BITMIME, and to one that does not.
+// sevenBitHost is a host that offers no 8BITMIME and keeps its messages with those of the host 2.
+func sevenBitHost(t *testing.T, w *world) Hop {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &receiver.Server{Hostname: "old.example", Handler: w.hosts["2"], SevenBit: true}
+	go srv.Serve(l)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		srv.Shutdown(ctx)
+	})
+	return Hop{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}
+}
+
+// TestEightBit sends 8-bit content to a host that offers 8BITMIME, and to one that does not: there it arrives converted.
 func TestEightBit(t *testing.T) {
 	w := newWorld(t, twoHosts, "2", nil)
-	w.content = "Subject: kůň\r\n\r\nbody\r\n"
+	w.content = "Subject: pigeons\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nkůň\r\n"
 	expect(t, "with 8BITMIME", said(w.send("joe")), "250 2.0.0 by 2")
 	expect(t, "messages", fmt.Sprint(w.hosts["2"].messages()), fmt.Sprint([]got{{"joe", w.content}}))
-
-	host, port := scripted(t, func(verb string) string {
-		if verb == "MAIL" || verb == "DATA" {
-			t.Errorf("the host was sent %s", verb)
+	outcomes := w.remote.ToHop(t.Context(), "old", sevenBitHost(t, w), Manner{}, w.task("joe ann"))
+	expect(t, "without", said(outcomes), "250 2.0.0 by 1, 250 2.0.0 by 1")
+	arrived := w.hosts["2"].messages()
+	text := arrived[len(arrived)-1].content
+	for _, want := range []string{"Subject: pigeons\r\n", "charset=utf-8\r\n", "MIME-Version: 1.0\r\n", "Content-Transfer-Encoding: base64\r\n",
+		"\r\na8WvxYgNCg==\r\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the converted mail lacks %q:\n%s", want, text)
 		}
-		return "250 Ok"
-	})
-	outcomes := w.remote.ToHop(t.Context(), "old", Hop{Host: host, Port: port}, Manner{}, w.task("joe ann"))
-	expect(t, "without", said(outcomes), "554 5.6.3, 554 5.6.3")
-	w.remote.Close() // ends the session that was kept
+	}
+}
+
+// TestEightBitReturned: what can't be converted, and what is signed where that is to stay whole, is refused for good; so is
+// what needs SMTPUTF8.
+func TestEightBitReturned(t *testing.T) {
+	const signed = "DKIM-Signature: v=1; d=example.org; b=x\r\nSubject: x\r\n\r\nkůň\r\n"
+	for _, test := range []struct {
+		name, content, want string
+		keep                mail.Signature
+		utf8                bool
+	}{
+		{"an address in the header", "From: kůň@example.org\r\n\r\nx\r\n", "554 5.6.3", 0, false},
+		{"signed, and converted", signed, "250 2.0.0 by 1", 0, false},
+		{"signed, and kept whole", signed, "554 5.6.3", mail.DKIM, false},
+		{"SMTPUTF8 with UTF-8 in the header", "Subject: kůň\r\n\r\nx\r\n", "553 5.6.7", 0, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, twoHosts, "2", func(o *Options) { o.KeepWhole = test.keep })
+			w.content = test.content
+			task := w.task("joe")
+			task.Message.Asked.UTF8, task.Message.HighHeader = test.utf8, test.utf8
+			expect(t, "outcome", said(w.remote.ToHop(t.Context(), "old", sevenBitHost(t, w), Manner{}, task)), test.want)
+		})
+	}
+}
+
+// TestBinary sends BINARYMIME to a host that does not offer it: it arrives encoded.
+func TestBinary(t *testing.T) {
+	w := newWorld(t, twoHosts, "2", nil)
+	w.content = "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\xff\r\x00\n"
+	task := w.task("joe")
+	task.Message.Asked.Binary = true
+	expect(t, "outcome", said(w.remote.ToMX(t.Context(), "mx:example.org", domain(t, "example.org"), Manner{}, task)), "250 2.0.0 by 2")
+	if text := fmt.Sprint(w.hosts["2"].messages()); !strings.Contains(text, "Content-Transfer-Encoding: base64\r\n\r\nAP8NAAo=\r\n") {
+		t.Errorf("arrived: %q", text)
+	}
+}
+
+// TestFit is the table of which form of a message a host takes.
+func TestFit(t *testing.T) {
+	all := smtp.Extensions{EightBitMIME: true, BinaryMIME: true, Chunking: true, UTF8: true}
+	eight := smtp.Extensions{EightBitMIME: true, Chunking: true}
+	for _, test := range []struct {
+		name     string
+		env      sender.Envelope
+		ext      smtp.Extensions
+		sevenBit bool
+		to       mail.Target
+		needed   bool
+	}{
+		{"7-bit to anyone", sender.Envelope{}, smtp.Extensions{}, true, 0, false},
+		{"8-bit to 8BITMIME", sender.Envelope{EightBit: true}, eight, false, 0, false},
+		{"8-bit to an old host", sender.Envelope{EightBit: true}, smtp.Extensions{}, false, mail.SevenBit, true},
+		{"8-bit over a 7-bit channel", sender.Envelope{EightBit: true}, all, true, mail.SevenBit, true},
+		{"binary to BINARYMIME", sender.Envelope{Binary: true, EightBit: true}, all, false, 0, false},
+		{"binary to 8BITMIME", sender.Envelope{Binary: true, EightBit: true}, eight, false, mail.EightBit, true},
+		{"binary without CHUNKING", sender.Envelope{Binary: true}, smtp.Extensions{EightBitMIME: true, BinaryMIME: true}, false, mail.EightBit, true},
+		{"binary to an old host", sender.Envelope{Binary: true}, smtp.Extensions{}, false, mail.SevenBit, true},
+		{"binary over a 7-bit channel", sender.Envelope{Binary: true}, all, true, mail.SevenBit, true},
+		{"what needs SMTPUTF8 goes nowhere else", sender.Envelope{EightBit: true, UTF8: true}, eight, false, 0, false},
+	} {
+		if to, needed := fit(&test.env, test.ext, test.sevenBit); to != test.to || needed != test.needed {
+			t.Errorf("%s: %v %v, want %v %v", test.name, to, needed, test.to, test.needed)
+		}
+	}
 }
 
 // TestClose ends kept sessions, and those given back later.

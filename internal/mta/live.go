@@ -12,6 +12,7 @@ import (
 	"github.com/holub-mail/holub/internal/route"
 	"github.com/holub-mail/holub/internal/settle"
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/mail"
 	"github.com/holub-mail/holub/smtp"
 )
 
@@ -33,7 +34,7 @@ func (m *MTA) newLive(cfg *config.Config) (*live, error) {
 	l := &live{cfg: cfg, routes: route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery)}
 	l.remote = deliver.NewRemote(deliver.Options{
 		Hostname: cfg.Hostname, Resolver: resolver, Port: cfg.Delivery.Port, ConnectTimeout: cfg.Delivery.ConnectTimeout,
-		Self: m.self.is, Shuffle: rand.Shuffle,
+		Self: m.self.is, Shuffle: rand.Shuffle, KeepWhole: keepWhole(cfg.Delivery.Signed),
 	})
 	l.settler = settle.New(settle.Options{
 		Engine: m.engine, IDs: m.ids, Hostname: cfg.Hostname, Logger: m.log,
@@ -41,6 +42,14 @@ func (m *MTA) newLive(cfg *config.Config) (*live, error) {
 		Settled: m.recordOutcome, Reported: m.recordReport,
 	})
 	return l, nil
+}
+
+// keepWhole names the signatures that no conversion may break.
+func keepWhole(s config.Signed) mail.Signature {
+	if s == config.SignedReturn {
+		return mail.DKIM | mail.SignedPart | mail.EncryptedPart
+	}
+	return 0
 }
 
 // rules are those of the route that a recipient takes now.

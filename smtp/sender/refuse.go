@@ -70,14 +70,14 @@ func (c *Client) refuseAll(env *Envelope) smtp.Reply {
 	case ext.MaxSize > 0 && env.Size > ext.MaxSize: // RFC 1870 4
 		return smtp.Replyf(552, smtp.EnhancedCode{5, 3, 4}, "The message has %d octets; the receiving host takes %d",
 			env.Size, ext.MaxSize)
+	case (env.UTF8 || !isASCII(env.From.Local)) && !ext.UTF8:
+		return noUTF8
 	case (env.EightBit || env.Binary) && c.sevenBit:
 		return no8BitChannel
 	case env.Binary && !(ext.BinaryMIME && ext.Chunking): // RFC 3030 3
 		return noBinary
 	case env.EightBit && !env.Binary && !ext.EightBitMIME:
 		return no8Bit
-	case (env.UTF8 || !isASCII(env.From.Local)) && !ext.UTF8:
-		return noUTF8
 	case env.RequireTLS && !(ext.RequireTLS && c.tls != nil):
 		return noRequireTLS
 	case env.DeliverBy != nil && env.DeliverBy.Return && env.DeliverBy.Within <= 0:

@@ -204,8 +204,9 @@ func decode(b []byte) (*spool.Message, error) {
 	}
 	a := &e.Asked
 	m := &spool.Message{Arrived: e.Arrived.UTC(), Size: e.Size, EightBit: e.EightBit, HighHeader: e.HighHeader,
-		Client: string(e.Client), Asked: spool.Asked{UTF8: a.UTF8, Binary: a.Binary, Return: smtp.Return(a.Return), EnvelopeID: string(a.EnvelopeID), RequireTLS: a.RequireTLS,
-			Held: a.Held.UTC(), By: a.By.UTC(), ByReturn: a.ByReturn, ByTrace: a.ByTrace}}
+		Client: string(e.Client), Asked: spool.Asked{UTF8: a.UTF8, Binary: a.Binary, Return: smtp.Return(a.Return),
+			EnvelopeID: string(a.EnvelopeID), RequireTLS: a.RequireTLS, Held: a.Held.UTC(), By: a.By.UTC(), ByReturn: a.ByReturn,
+			ByTrace: a.ByTrace}}
 	var errs [4]error
 	m.ID, errs[0] = spool.ParseID(e.ID)
 	m.Kind, errs[1] = named[spool.Kind]("kind", e.Kind)
