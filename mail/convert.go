@@ -109,28 +109,30 @@ const (
 	stepBelow                     // something within a multipart or an enclosed message changes
 )
 
-// Convert reads a message once and plans how to put it in a form that the target takes (RFC 6152 3, RFC 3030 3). Content
-// is streamed, in pieces; one octet a part is kept. open gives the same content whenever it is called.
+// Convert reads a message once and plans how to put it in a form that the target takes (RFC 6152 3, RFC 3030 3).
+// Content is streamed, in pieces; one octet a part is kept. open gives the same content whenever it is called.
 //
 //   - What needs no change stays as it is, octet for octet. Where nothing does, the Conversion is Unchanged.
 //   - A leaf becomes quoted-printable or base64, whichever is shorter. What counts is its octets, not its label: 8-bit
-//     octets, NUL, lines over 998 octets, a bare CR; a bare LF where it is no line end of text. Lines stay lines in text
-//     and in message/*; a bare LF is a line end there and becomes CRLF, unless the part is labelled binary.
+//     octets, NUL, lines over 998 octets, a bare CR; a bare LF where it is no line end of text. Lines stay lines in
+//     text and in message/*; a bare LF is a line end there and becomes CRLF, unless the part is labelled binary.
 //   - A leaf that is labelled quoted-printable or base64 and not clean is decoded and encoded anew.
-//   - Content-Transfer-Encoding is rewritten in its place, or added below the header of that part; a second one goes. That
-//     of a multipart or message/rfc822 in which something changed becomes 7bit, or 8bit for EightBit, if it said more.
-//   - MIME-Version is added where it lacks, and "charset=unknown-8bit" to text/plain with octets above 127 (RFC 1428 3).
-//   - message/rfc822 is converted within. message/global, which may be encoded (RFC 6532 3.7), is encoded whole. Another
-//     message type, such as message/delivery-status, becomes quoted-printable against RFC 2045 6.4, for the other choice
-//     is to lose it.
-//   - In header fields, the text of unstructured fields, comments and display names becomes encoded words (RFC 2047), and
-//     a file name in Content-Type or Content-Disposition an encoded parameter (RFC 2231): in UTF-8 if the octets are that,
-//     otherwise in unknown-8bit. Long lines are folded.
-//   - In what stands before and behind the parts of a multipart, and means nothing (RFC 2046 5.1.1), bad octets become "?"
-//     and long lines are cut.
+//   - Content-Transfer-Encoding is rewritten in its place, or added below the header of that part; a second one goes.
+//     That of a multipart or message/rfc822 in which something changed becomes 7bit, or 8bit for EightBit, if it said
+//     more.
+//   - MIME-Version is added where it lacks, and "charset=unknown-8bit" to text/plain with octets above 127 (RFC 1428
+//     3).
+//   - message/rfc822 is converted within. message/global, which may be encoded (RFC 6532 3.7), is encoded whole.
+//     Another message type, such as message/delivery-status, becomes quoted-printable against RFC 2045 6.4, for the
+//     other choice is to lose it.
+//   - In header fields, the text of unstructured fields, comments and display names becomes encoded words (RFC 2047),
+//     and a file name in Content-Type or Content-Disposition an encoded parameter (RFC 2231): in UTF-8 if the octets
+//     are that, otherwise in unknown-8bit. Long lines are folded.
+//   - In what stands before and behind the parts of a multipart, and means nothing (RFC 2046 5.1.1), bad octets become
+//     "?" and long lines are cut.
 //
-// A binary leaf at the end of the message that ends without CRLF is encoded too, for DATA would give it one. Labels that
-// promise less than the content keeps, such as "8bit" over ASCII, stay.
+// A binary leaf at the end of the message that ends without CRLF is encoded too, for DATA would give it one. Labels
+// that promise less than the content keeps, such as "8bit" over ASCII, stay.
 //
 // The error is an *Unconvertible where no such form exists; any other is one of reading, or of open.
 func Convert(open func() (io.ReadCloser, error), to Target, o ConvertOptions) (*Conversion, error) {
@@ -170,8 +172,8 @@ func (c *Conversion) count() (int64, error) {
 	return io.Copy(io.Discard, r)
 }
 
-// Open reads the converted message from its start, any number of times, also at once. Read fails where the content is no
-// longer what Convert read.
+// Open reads the converted message from its start, any number of times, also at once. Read fails where the content is
+// no longer what Convert read.
 func (c *Conversion) Open() (io.ReadCloser, error) {
 	content, err := c.open()
 	if err != nil {
@@ -183,7 +185,7 @@ func (c *Conversion) Open() (io.ReadCloser, error) {
 	return newConverter(content, c), nil
 }
 
-// newWalker walks as both passes must: in the same way.
+// newConvertWalker walks as both passes must: in the same way.
 func newConvertWalker(r io.Reader, limits Limits) *Walker {
 	w := NewWalker(r, limits)
 	w.leafGlobal = true

@@ -181,7 +181,8 @@ func checkPieces(t testing.TB, message []byte, to Target, want []byte) {
 }
 
 func TestConvert(t *testing.T) {
-	const mimeText = "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\nA: b\n\n"
+	const mimeText = "MIME-Version: 1.0\n" +
+		"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\nA: b\n\n"
 	for _, tt := range []struct {
 		name, message, seven, eight string // "" means unchanged
 	}{
@@ -210,7 +211,8 @@ func TestConvert(t *testing.T) {
 			"Content-Type: text/plain; name*=utf-8''f%C3%BCr.txt; charset=x\n\nhello\n", ""},
 		{"multipart", "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a\nContent-Transfer-Encoding: 8bit\n\n" +
 			"pr\xc3\xa4\n--a\n\nplain\n--a\nContent-Type: application/x\nContent-Transfer-Encoding: 8bit\n\n\xff\xfe\n--a\n" +
-			"Content-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nContent-Type: text/x; charset=y\n\nh\xfc, ascii\n--a--\n",
+			"Content-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\n" +
+			"Content-Type: text/x; charset=y\n\nh\xfc, ascii\n--a--\n",
 			"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a\nContent-Transfer-Encoding: 7bit\n\n" +
 				"pr??\n--a\n\nplain\n--a\nContent-Type: application/x\nContent-Transfer-Encoding: base64\n\n//4=\n--a\n" +
 				"Content-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\nContent-Type: text/x; charset=y\n" +
@@ -317,8 +319,10 @@ func TestUnconvertible(t *testing.T) {
 		{"too many parts", multi("multipart/mixed", "--a\n\n--a\n\n\xfc\n"), ConvertOptions{Limits: Limits{Parts: 2}},
 			ReasonLimit, "2"},
 		{"DKIM", "DKIM-Signature: v=1\n\n\xfc\n", ConvertOptions{Refuse: DKIM}, ReasonSigned, ""},
-		{"signed", multi("multipart/signed", "--a\n\n\xfc\n--a--\n"), ConvertOptions{Refuse: DKIM | SignedPart}, ReasonSigned, ""},
-		{"encrypted", multi("multipart/encrypted", "--a\n\n\xfc\n--a--\n"), ConvertOptions{Refuse: EncryptedPart}, ReasonSigned, ""},
+		{"signed", multi("multipart/signed", "--a\n\n\xfc\n--a--\n"),
+			ConvertOptions{Refuse: DKIM | SignedPart}, ReasonSigned, ""},
+		{"encrypted", multi("multipart/encrypted", "--a\n\n\xfc\n--a--\n"),
+			ConvertOptions{Refuse: EncryptedPart}, ReasonSigned, ""},
 	} {
 		_, _, err := convertAll(t, []byte(crlf(tt.message)), SevenBit, tt.o)
 		var u *Unconvertible
@@ -342,7 +346,8 @@ func TestConvertBreaks(t *testing.T) {
 		{"Subject: a\n\n\xfc\n", 0},
 		{"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/signed; boundary=b\n\n" +
 			"--b\n\nx\n--b--\n--a\n\n\xfc\n--a--\n", 0},
-		{"DKIM-Signature: v=1\nContent-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/signed; boundary=b\n\n" +
+		{"DKIM-Signature: v=1\nContent-Type: multipart/mixed; boundary=a\n\n--a\n" +
+			"Content-Type: multipart/signed; boundary=b\n\n" +
 			"--b\n\n\xfc\n--b--\n--a--\n", DKIM | SignedPart},
 	} {
 		_, c, err := convertAll(t, []byte(crlf(tt.message)), SevenBit, ConvertOptions{})
@@ -402,7 +407,8 @@ func TestConvertChanged(t *testing.T) {
 		t.Errorf("read %q, %v", out, err)
 	}
 	bad := errors.New("bad disk")
-	if _, err := Convert(func() (io.ReadCloser, error) { return nil, bad }, SevenBit, ConvertOptions{}); !errors.Is(err, bad) {
+	closed := func() (io.ReadCloser, error) { return nil, bad }
+	if _, err := Convert(closed, SevenBit, ConvertOptions{}); !errors.Is(err, bad) {
 		t.Errorf("open fails: %v", err)
 	}
 	broken := func() (io.ReadCloser, error) {
@@ -452,7 +458,9 @@ func TestConvertVectors(t *testing.T) {
 func TestConvertMemory(t *testing.T) {
 	const size = 4 << 20
 	head := "MIME-Version: 1.0\r\nContent-Type: multipart/x; boundary=a\r\n\r\n--a\r\nContent-Type: text/plain\r\n\r\n"
-	for _, body := range []string{"gr\xc3\xbc\xc3\x9fe, and some words\r\n", "\xff", "\xfc and no line end ", "\n\xff", "\r\x00"} {
+	for _, body := range []string{
+		"gr\xc3\xbc\xc3\x9fe, and some words\r\n", "\xff", "\xfc and no line end ", "\n\xff", "\r\x00",
+	} {
 		open := func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(strings.NewReader(head), repeat(body, size))), nil
 		}
@@ -541,7 +549,8 @@ func (m *mailMaker) one(of ...string) string { return of[m.IntN(len(of))] }
 func (m *mailMaker) line(s string) { m.b.WriteString(s + m.one(m.ends...)) }
 
 func (m *mailMaker) part(depth int, boundaries []string) {
-	kind := m.one("text/plain", "text/plain; charset=utf-8", "TEXT/html; name=\"\xc3\xbc.html\"", "application/x", "message/rfc822",
+	kind := m.one("text/plain", "text/plain; charset=utf-8", "TEXT/html; name=\"\xc3\xbc.html\"", "application/x",
+		"message/rfc822",
 		"message/global", "message/delivery-status", "text/plain; charset=utf-16", "message/rfc822", "multipart/mixed",
 		"multipart/mixed", "multipart/signed", "multipart/digest", "nonsense", "")
 	boundary := m.one("a", "b", "ab", "a--", "=_1", "\\\"")
@@ -557,7 +566,8 @@ func (m *mailMaker) part(depth int, boundaries []string) {
 		m.line("Content-Type: " + kind)
 	}
 	for range m.IntN(3) {
-		m.line("Content-transfer-encoding: " + m.one("7bit", "8bit", "8bit", "binary", "base64", "quoted-printable", "x-a", "8-bit"))
+		m.line("Content-transfer-encoding: " +
+			m.one("7bit", "8bit", "8bit", "binary", "base64", "quoted-printable", "x-a", "8-bit"))
 	}
 	if m.IntN(10) > 0 {
 		m.line("")
@@ -631,7 +641,8 @@ func TestConvertMade(t *testing.T) {
 
 func FuzzConvert(f *testing.F) {
 	f.Add([]byte("Subject: \xfc\r\n\r\n\xfc\r\n"), true)
-	f.Add([]byte("Content-Type: multipart/x; boundary=a\r\n\r\n\xfc\r\n--a\r\n\r\n\x00\n--a\r\nContent-Type: message/rfc822\r\n"+
+	f.Add([]byte("Content-Type: multipart/x; boundary=a\r\n\r\n\xfc\r\n--a\r\n\r\n\x00\n--a\r\n"+
+		"Content-Type: message/rfc822\r\n"+
 		"Content-Transfer-Encoding: binary\r\n\r\n\xfc"), false)
 	f.Add([]byte("Content-Transfer-Encoding: quoted-printable\n\n=\xfc=\r\n = \r\n=0"), true)
 	f.Add([]byte("Content-Transfer-Encoding: base64\nContent-Type: message/global\n\n=\xfcQ=UI\r\n"), true)

@@ -14,8 +14,8 @@ var (
 	errFieldLine   = errors.New("has a line of more than 998 octets and no space to fold it at")
 )
 
-// structured are the fields whose octets have a meaning: of text that is not ASCII only comments can be encoded in them.
-// All others are text, or of a kind that is not known, and are treated as text (RFC 5322 3.6.8).
+// structured are the fields whose octets have a meaning: of text that is not ASCII only comments can be encoded in
+// them. All others are text, or of a kind that is not known, and are treated as text (RFC 5322 3.6.8).
 var structured = map[string]bool{
 	"date": true, "message-id": true, "in-reply-to": true, "references": true, "received": true, "return-path": true,
 	"mime-version": true, "content-transfer-encoding": true, "content-id": true, "content-md5": true,
@@ -33,9 +33,9 @@ var addressed = map[string]bool{
 	"resent-sender": true, "resent-to": true, "resent-cc": true, "resent-bcc": true, "resent-reply-to": true,
 }
 
-// fixFields appends a header with what may not go to the target put right, and all else as it is: text that is not ASCII
-// becomes encoded words (RFC 2047) or an encoded parameter (RFC 2231), lines that are too long are folded. changed tells
-// whether there was any. The error is about the field named.
+// fixFields appends a header with what may not go to the target put right, and all else as it is: text that is not
+// ASCII becomes encoded words (RFC 2047) or an encoded parameter (RFC 2231), lines that are too long are folded.
+// changed tells whether there was any. The error is about the field named.
 func fixFields(dst, header []byte, to Target) (_ []byte, changed bool, name string, err error) {
 	if to.allowsHeader(header) {
 		return append(dst, header...), false, "", nil
@@ -67,8 +67,8 @@ func (to Target) allowsHeader(b []byte) bool {
 	return !lines.tooLong(false)
 }
 
-// tooLong tells that a line has more than 998 octets beside its line end (RFC 5322 2.1.1); bare, that line ends may be LF
-// alone, which makes the longest line one octet longer.
+// tooLong tells that a line has more than 998 octets beside its line end (RFC 5322 2.1.1); bare, that line ends may be
+// LF alone, which makes the longest line one octet longer.
 func (m *lineMeter) tooLong(bare bool) bool {
 	limit := int64(hardLine + len("\r\n"))
 	if bare {

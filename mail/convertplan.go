@@ -245,8 +245,8 @@ func (p *planner) endLeaf(part *Part, this planned) error {
 	return nil
 }
 
-// lastLineEnd is what ends an encoded leaf at the end of the message, where no delimiter follows, so that DATA has nothing
-// to add: in quoted-printable a soft line break, which stands for nothing, unless there is a line end already.
+// lastLineEnd is what ends an encoded leaf at the end of the message, where no delimiter follows, so that DATA has
+// nothing to add: in quoted-printable a soft line break, which stands for nothing, unless there is a line end already.
 func lastLineEnd(does step, ended bool) string {
 	switch {
 	case does&stepBase64 != 0:
@@ -278,7 +278,8 @@ func (p *Part) isReport() bool {
 	return strings.HasPrefix(p.Type, "message/") && p.Type != "message/global"
 }
 
-// isText tells content that is made of lines. Text in units of more than one octet is not: there LF is half a character.
+// isText tells content that is made of lines. Text in units of more than one octet is not: there LF is half a
+// character.
 func (p *Part) isText() bool {
 	if strings.HasPrefix(p.Charset, "utf-16") || strings.HasPrefix(p.Charset, "utf-32") ||
 		strings.HasPrefix(p.Charset, "iso-10646-ucs-") {

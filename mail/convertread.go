@@ -209,8 +209,8 @@ func (p *Part) editEncode(does step) headerEdit {
 	return e
 }
 
-// editBelow is for a multipart or an enclosed message in which something changes: if it may hold binary content, it does
-// no longer (RFC 2045 6.4).
+// editBelow is for a multipart or an enclosed message in which something changes: if it may hold binary content, it
+// does no longer (RFC 2045 6.4).
 func (p *Part) editBelow(to Target) headerEdit {
 	e := headerEdit{mime: p.isEntity()}
 	if p.Encoding == "binary" || p.Encoding == "8bit" && to == SevenBit {

@@ -17,8 +17,8 @@ const (
 	lfLines                   // CRLF and LF, which becomes CRLF, the only line end of text (RFC 2046 4.1.1)
 )
 
-// An encoder puts the content of a part into an encoding, in pieces of any size. How the content is cut into pieces makes
-// no difference to what comes out. It holds less than a line. After close it is ready for another content.
+// An encoder puts the content of a part into an encoding, in pieces of any size. How the content is cut into pieces
+// makes no difference to what comes out. It holds less than a line. After close it is ready for another content.
 type encoder interface {
 	append(dst, src []byte) []byte
 	close(dst []byte) []byte

@@ -53,7 +53,8 @@ func checkEncoders(t testing.TB, src []byte, piece int) {
 		if ends == lfLines {
 			want = canonical(src)
 		}
-		for name, e := range map[string]encoder{"quoted-printable": &quotedEncoder{ends: ends}, "base64": &base64Encoder{ends: ends}} {
+		encoders := map[string]encoder{"quoted-printable": &quotedEncoder{ends: ends}, "base64": &base64Encoder{ends: ends}}
+		for name, e := range encoders {
 			enc := encodeAll(e, src, 0)
 			if again := encodeAll(e, src, piece); !bytes.Equal(enc, again) {
 				t.Fatalf("%s of %q: %q, and in pieces of %d %q", name, src, enc, piece, again)

@@ -62,19 +62,20 @@ const (
 	walkDone
 )
 
-// Walker reads a message once, from its start to its end, and hands out its MIME structure piece by piece. The octets of
-// all pieces, one behind the other, are the message. It holds the header of one part or 32 KiB, whichever is more,
+// Walker reads a message once, from its start to its end, and hands out its MIME structure piece by piece. The octets
+// of all pieces, one behind the other, are the message. It holds the header of one part or 32 KiB, whichever is more,
 // beside some hundred octets for each part that is open, whatever comes.
 //
 // How damage is read:
 //
 //   - A line ends with LF, and a CR in front of it belongs to that line end.
-//   - A header ends at the first empty line, at a delimiter, or at a line that is neither a field nor the continuation of
-//     one; with that line the content starts. A first line "From " (of an mbox file) belongs to the header of a message.
+//   - A header ends at the first empty line, at a delimiter, or at a line that is neither a field nor the continuation
+//     of one; with that line the content starts. A first line "From " (of an mbox file) belongs to the header of a
+//     message.
 //   - Of a field that comes twice the first counts. A Content-Type that can't be read counts as text/plain (RFC 2045
 //     5.2), an unknown Content-Transfer-Encoding is handed on as it is.
-//   - A delimiter is a line of the boundary and nothing but white space behind it. RFC 2046 5.1.2 would also take a line
-//     that only starts with the boundary; then one boundary that starts with another could not be told from it.
+//   - A delimiter is a line of the boundary and nothing but white space behind it. RFC 2046 5.1.2 would also take a
+//     line that only starts with the boundary; then one boundary that starts with another could not be told from it.
 //   - A delimiter of an outer multipart ends all parts within it. Where the closing delimiter is missing, so does the
 //     end of the message; Part.Closed tells.
 //   - Behind its closing delimiter a multipart has an epilogue alone, even if its delimiter comes again.

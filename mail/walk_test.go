@@ -106,7 +106,8 @@ func TestWalker(t *testing.T) {
 			[]string{`header  text/plain ""`, `body  "hello there\nA: b\n"`, "end  false"}},
 		{"mbox line", "From joe\nA : b\n\n", Limits{},
 			[]string{`header  text/plain "From joe\nA : b\n"`, `blank  "\n"`, "end  false"}},
-		{"multipart", crlf("Content-Type: multipart/mixed; boundary=\"x y\"\n\nhi\n--x y \n\none\n\n--x y\nA: b\n\n--x y--\nbye\n--x y\n"),
+		{"multipart", crlf("Content-Type: multipart/mixed; boundary=\"x y\"\n\nhi\n--x y \n\none\n\n" +
+			"--x y\nA: b\n\n--x y--\nbye\n--x y\n"),
 			Limits{}, []string{
 				`header  multipart/mixed "Content-Type: multipart/mixed; boundary=\"x y\"\r\n"`, `blank  "\r\n"`,
 				`preamble  "hi"`, `delimiter  "\r\n--x y \r\n"`,
@@ -114,7 +115,8 @@ func TestWalker(t *testing.T) {
 				`delimiter  "\r\n--x y\r\n"`, `header 2 text/plain "A: b\r\n"`, `blank 2 "\r\n"`, "end 2 false",
 				`close  "--x y--\r\n"`, `epilogue  "bye\r\n--x y\r\n"`, "end  true"}},
 		{"boundary that starts with the outer one, inner end missing",
-			"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/x; boundary=ab\n\n--ab\n\n1\n--ab--x\n--a--",
+			"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/x; boundary=ab\n\n" +
+				"--ab\n\n1\n--ab--x\n--a--",
 			Limits{}, []string{
 				`header  multipart/mixed "Content-Type: multipart/mixed; boundary=a\n"`, `blank  "\n"`, `delimiter  "--a\n"`,
 				`header 1 multipart/x "Content-Type: multipart/x; boundary=ab\n"`, `blank 1 "\n"`, `delimiter 1 "--ab\n"`,
@@ -138,11 +140,12 @@ func TestWalker(t *testing.T) {
 			`header  message/rfc822 "Content-Type: message/rfc822\n"`, `blank  "\n"`,
 			`header 1 message/rfc822 "Content-Type: message/rfc822\n"`, `blank 1 "\n"`, `body 1 "A: b\n"`,
 			"end 1 false it is nested too deep", "end  false"}},
-		{"parts", "Content-Type: multipart/mixed; boundary=a\n\n--a\n\n1\n--a\n\n2\n--a\n\n3\n--a--\n", Limits{Parts: 2}, []string{
-			`header  multipart/mixed "Content-Type: multipart/mixed; boundary=a\n"`, `blank  "\n"`, `delimiter  "--a\n"`,
-			`header 1 text/plain ""`, `blank 1 "\n"`, `body 1 "1"`, "end 1 false", `delimiter  "\n--a\n"`,
-			`header 2 application/octet-stream (there are too many parts) ""`, `body 2 "\n2\n--a\n\n3\n--a--\n"`,
-			"end 2 false there are too many parts", "end  false"}},
+		{"parts", "Content-Type: multipart/mixed; boundary=a\n\n--a\n\n1\n--a\n\n2\n--a\n\n3\n--a--\n",
+			Limits{Parts: 2}, []string{
+				`header  multipart/mixed "Content-Type: multipart/mixed; boundary=a\n"`, `blank  "\n"`, `delimiter  "--a\n"`,
+				`header 1 text/plain ""`, `blank 1 "\n"`, `body 1 "1"`, "end 1 false", `delimiter  "\n--a\n"`,
+				`header 2 application/octet-stream (there are too many parts) ""`, `body 2 "\n2\n--a\n\n3\n--a--\n"`,
+				"end 2 false there are too many parts", "end  false"}},
 		{"header size", "A: b\nContent-Type: text/html\n\nx", Limits{Header: 20}, []string{
 			`header  text/plain (its header is too long) "A: b\n"`, `body  "Content-Type: text/html\n\nx"`,
 			"end  false its header is too long"}},

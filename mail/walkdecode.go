@@ -1,9 +1,9 @@
 package mail
 
 // Decoder takes quoted-printable or base64 off the content of a part, in pieces of any size (RFC 2045 6.7 and 6.8). It
-// takes whatever comes: in base64 what is not of its alphabet is left out and a quantum that is cut short gives what it
-// can; in quoted-printable what is no code stands for itself, and white space at the end of a line is left out. It holds
-// no more than a line.
+// takes whatever comes: in base64 what is not of its alphabet is left out and a quantum that is cut short gives what
+// it can; in quoted-printable what is no code stands for itself, and white space at the end of a line is left out. It
+// holds no more than a line.
 type Decoder struct {
 	decode func(d *Decoder, dst, src []byte) []byte
 

@@ -46,8 +46,8 @@ func (o Opaque) String() string {
 	return "opaque for reason " + strconv.Itoa(int(o))
 }
 
-// Part is one node of a message: the message itself, a part of a multipart, or the message within a message/rfc822 part.
-// All but Closed is known with its PieceHeader.
+// Part is one node of a message: the message itself, a part of a multipart, or the message within a message/rfc822
+// part. All but Closed is known with its PieceHeader.
 type Part struct {
 	// Path is "" for the message, "2" for its second part, "2.1" for the first part of that. The message within a
 	// message/rfc822 part is that part's first and only one.

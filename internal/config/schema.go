@@ -80,7 +80,7 @@ func listenWireRows() []field[Listen] {
 				"first octet (RFC 8314), as at port 465. The last two need `certificate` and `key`."),
 		one("certificate", file, func(l *Listen) *string { return &l.Certificate },
 			"A PEM file with the certificate and, behind it, those that lead to its root. It is loaded when the configuration "+
-				"is checked, and once at the start: restart holub after a renewal. A relative path is relative to the working directory of holub, like that of `data_dir`."),
+				"is checked, at the start, and at each `holub reload`: reload after a renewal. A relative path is relative to the working directory of holub, like that of `data_dir`."),
 		one("key", file, func(l *Listen) *string { return &l.Key },
 			"A PEM file with the private key of the certificate; it may be the same file."),
 		one("proxy", networks, func(l *Listen) *[]netip.Prefix { return &l.Proxy },
