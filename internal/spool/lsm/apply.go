@@ -154,6 +154,9 @@ func (e *Engine) preparePut(c *change) (there bool, err error) {
 		if c.put.Size != 0 {
 			return false, fmt.Errorf("its size is %d and it comes without content", c.put.Size)
 		}
+		e.mu.Lock()
+		e.raise(c.id)
+		e.mu.Unlock()
 		return e.has(idKey(prefixEnvelope, c.id))
 	}
 	switch c.content.state {

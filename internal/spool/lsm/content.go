@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,11 +68,15 @@ func (e *Engine) Create(ctx context.Context, id spool.ID) (spool.Content, error)
 	if !busy {
 		e.writing[id] = struct{}{}
 	}
+	unseen := e.raise(id)
 	e.mu.Unlock()
 	if busy {
 		return nil, fmt.Errorf("content of %s is arriving already: put or abort it first", id)
 	}
 	c := &content{e: e, id: id}
+	if unseen {
+		return c, nil
+	}
 	there, err := e.has(idKey(prefixEnvelope, id))
 	if err != nil {
 		c.end(aborted)
@@ -81,6 +86,16 @@ func (e *Engine) Create(ctx context.Context, id spool.ID) (spool.Content, error)
 		c.end(known)
 	}
 	return c, nil
+}
+
+// raise tells an id that is above all that were ever in the store, as new ids nearly always are: whether it is there need not
+// be read. e.mu is held.
+func (e *Engine) raise(id spool.ID) (unseen bool) {
+	if bytes.Compare(id[:], e.highest[:]) <= 0 {
+		return false
+	}
+	e.highest = id
+	return true
 }
 
 // Write takes the next octets. It writes to a file whenever a chunk is full and more follows.

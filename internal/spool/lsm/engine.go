@@ -35,6 +35,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	writing map[spool.ID]struct{} // content that is arriving
+	highest spool.ID              // none above it was ever in the store
 	ending  map[spool.ID]*ending  // messages of several recipients, from their first ended one
 }
 

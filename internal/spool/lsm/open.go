@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -203,6 +204,9 @@ func (e *Engine) start(recheck bool) error {
 			return err
 		}
 	}
+	if err := e.findHighest(); err != nil {
+		return err
+	}
 	if err := e.sweepUnclaimed(); err != nil {
 		return err
 	}
@@ -211,6 +215,27 @@ func (e *Engine) start(recheck bool) error {
 	}
 	return e.sweepBodies()
 }
+
+// findHighest finds the id that no message in the store is above.
+func (e *Engine) findHighest() error {
+	lo, hi := prefixRange(prefixEnvelope)
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	ok := true
+	if it.Last() {
+		e.highest, ok = parseIDKey(it.Key())
+	}
+	if it.Error() != nil || !ok { // who reads it meets the damage again; until then every id is looked for
+		e.highest = highestID
+	}
+	return nil
+}
+
+// highestID is above all ids.
+var highestID = spool.ID(bytes.Repeat([]byte{0xff}, idSize))
 
 // proveIndex reads the index once, for which Pebble proves its blocks: mail must not be hidden by what can still be mended.
 func (e *Engine) proveIndex() error {
