@@ -1,10 +1,10 @@
 // Package mail handles the octets of a message: it reads and changes headers field by field, reads and writes addresses
-// and encoded words, writes trace fields, repairs what a person submits, and looks at content while it streams by. It
-// knows a message as lines that end with CRLF, a header that ends at the first empty line, and a body.
+// and encoded words, writes trace fields, repairs what a person submits, looks at content while it streams by, walks
+// through its parts, and converts it for hosts that take 7 bits or no binary.
 //
 // It never changes an octet that it was not asked to change, never holds a message in memory whole, and knows no
 // policy: how many Received fields are a loop is decided by its caller. intake stamps, scans and, for submission alone,
-// repairs what arrives, deliver writes the Return-Path at final delivery, settle asks what may be answered, and dsn
+// repairs what arrives, deliver converts what the next host does not take and writes the Return-Path at final delivery, settle asks what may be answered, and dsn
 // builds its reports with the same fields.
 //
 // To accept a message, write the trace field and then the content through a Scanner into the store:
@@ -31,6 +31,20 @@
 // A mail that its author submits goes through NewRepairReader, which puts in what is missing and takes out Bcc
 // (RFC 6409 8); a mail that is relayed never does. Before a mail is answered, Header.AutoSubmitted must say no; before
 // it is delivered or forwarded once more, so must Header.DeliveredTo.
+//
+// For a host without 8BITMIME (SevenBit) or without BINARYMIME (EightBit), Convert reads the content once to plan, and again
+// while it is sent; what needs no change comes out octet for octet:
+//
+//	c, err := mail.Convert(open, mail.SevenBit, mail.ConvertOptions{})
+//	var impossible *mail.Unconvertible
+//	if errors.As(err, &impossible) { ... }  // back to the sender with 5.6.3
+//	content, err := c.Open()                // of c.Size octets
+//
+// A Walker hands out the pieces of a message (headers, delimiters, bodies of its parts) one after the other; joined, they are
+// the message. It keeps to Limits, whatever it is given:
+//
+//	w := mail.NewWalker(r, mail.Limits{})
+//	for p, err := w.Next(); err == nil; p, err = w.Next() { ... }
 //
 // Here a line ends with LF, and a CR in front of it belongs to that line end; a CR elsewhere is an octet like any
 // other.

@@ -27,7 +27,9 @@ import (
 // it reports success. Folders that lack are made. The file's name follows from message and recipient, so that an attempt
 // repeated after a crash finds what the first one wrote in new/ and does not deliver twice.
 //
-// The file starts with Return-Path (RFC 5321 4.4) and has the line ends of Unix, as readers of Maildirs expect.
+// The file starts with Return-Path (RFC 5321 4.4), below which Delivered-To has the recipient's address, and has the line ends
+// of Unix, as readers of Maildirs expect. A message that comes with a Delivered-To field of the same address goes in a circle
+// (RFC 5321 6.3) and is refused with 554 5.4.6.
 func Maildir(ctx context.Context, dir, hostname string, t deliver.Task) []spool.Outcome {
 	outcomes := make([]spool.Outcome, 0, len(t.Recipients))
 	for _, n := range t.Recipients {
@@ -42,6 +44,9 @@ func maildirOutcome(ctx context.Context, n int, dir string, err error) spool.Out
 		return spool.Outcome{N: n, Reply: smtp.Replyf(250, smtp.EnhancedCode{2, 0, 0}, "Delivered to %s", dir)}
 	case ctx.Err() != nil, errors.Is(err, errContent):
 		return deliver.NotRead(ctx, n, err)
+	case errors.Is(err, errBeenHere):
+		return spool.Outcome{N: n, Reply: smtp.NewReply(554, smtp.EnhancedCode{5, 4, 6},
+			"The message goes in a circle: it was delivered to this address before")}
 	case errors.Is(err, syscall.ENAMETOOLONG): // no later attempt makes the name shorter
 		return spool.Outcome{N: n, Reply: smtp.Replyf(550, smtp.EnhancedCode{5, 1, 1}, "No mailbox here can have this name: %v", err)}
 	}
@@ -75,7 +80,7 @@ func store(ctx context.Context, dir, hostname string, n int, t deliver.Task) err
 		// An attempt whose result was lost has delivered it, but maybe not as far as its sync.
 		return errors.Join(syncDir(filepath.Join(dir, "new")), syncDir(dir), syncDir(filepath.Dir(dir)))
 	}
-	if err := write(ctx, tmp, t); err != nil {
+	if err := write(ctx, tmp, delivered(t.Message.Recipients[n].To, hostname), t); err != nil {
 		os.Remove(tmp)
 		return err
 	}
@@ -113,20 +118,24 @@ func fileName(hostname string, n int, m *spool.Message) string {
 	return fmt.Sprintf("%d.%s_%d.%s", m.Arrived.Unix(), m.ID, n, host[:min(len(host), maxHostPart)])
 }
 
-func write(ctx context.Context, path string, t deliver.Task) error {
+func write(ctx context.Context, path string, to smtp.Mailbox, t deliver.Task) error {
 	stored, err := t.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
 	defer stored.Close()
+	message, err := unlessBeenHere(content{stored}, to)
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriterSize(f, 32<<10)
 	lines := unixLines{w: w}
-	if _, err = lines.Write(mail.AppendReturnPath(nil, t.Message.From)); err == nil {
-		if _, err = io.Copy(&lines, content{stored}); err == nil {
+	if _, err = lines.Write(appendDeliveredTo(mail.AppendReturnPath(nil, t.Message.From), to)); err == nil {
+		if _, err = io.Copy(&lines, message); err == nil {
 			err = lines.close()
 		}
 	}

@@ -25,19 +25,25 @@ import (
 
 const letter = "Subject: pigeons\r\n\r\nThey fly.\r\n.dot\r\n"
 
-// task makes one for n recipients.
+func path(t *testing.T, s string) smtp.Path {
+	t.Helper()
+	p, err := smtp.ParsePath(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// task makes one for n recipients: joe+0@example.net and so on.
 func task(t *testing.T, from, content string, n int) deliver.Task {
 	t.Helper()
 	m := &spool.Message{ID: spool.NewIDs(1).New(time.Unix(1e9, 0)), Arrived: time.Unix(1e9, 0), Size: int64(len(content))}
-	var err error
-	if m.From, err = smtp.ParsePath(from); err != nil {
-		t.Fatal(err)
-	}
+	m.From = path(t, from)
 	task := deliver.Task{Message: m, Open: func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(content)), nil
 	}}
 	for i := range n {
-		m.Recipients = append(m.Recipients, spool.Recipient{})
+		m.Recipients = append(m.Recipients, spool.Recipient{To: path(t, fmt.Sprintf("<joe+%d@example.net>", i))})
 		task.Recipients = append(task.Recipients, i)
 	}
 	return task
@@ -93,7 +99,7 @@ func TestMaildir(t *testing.T) {
 	}
 	name := fmt.Sprintf("new/1000000000.%s_0.mx.example.net", mail.Message.ID)
 	all := files(t, dir)
-	if len(all) != 1 || all[name] != "Return-Path: <ann@example.com>\nSubject: pigeons\n\nThey fly.\n.dot\n" {
+	if len(all) != 1 || all[name] != "Return-Path: <ann@example.com>\nDelivered-To: joe+0@example.net\nSubject: pigeons\n\nThey fly.\n.dot\n" {
 		t.Errorf("the folder has %q", all)
 	}
 }
