@@ -8,13 +8,6 @@ import (
 	"github.com/holub-mail/holub/smtp"
 )
 
-// record keeps an event, unless no history is kept.
-func (m *MTA) record(e *history.Event) {
-	if m.history != nil {
-		m.history.Append(e)
-	}
-}
-
 // recordOutcome keeps what an attempt brought for one recipient. It is called when that is committed.
 func (m *MTA) recordOutcome(msg *spool.Message, o spool.Outcome, now time.Time) {
 	if m.history == nil {

@@ -212,14 +212,14 @@ func (w model) checkList(ctx context.Context, e spool.Engine, after spool.ID) er
 		case err != nil:
 			return err
 		case n == len(want):
-			return fmt.Errorf("List goes on with %s after all %d messages", m.ID, n)
+			return fmt.Errorf("the listing goes on with %s after all %d messages", m.ID, n)
 		case !reflect.DeepEqual(m, w[want[n]].m):
-			return fmt.Errorf("List: message %d of %d:\n got %+v\nwant %+v", n, len(want), m, w[want[n]].m)
+			return fmt.Errorf("listing: message %d of %d:\n got %+v\nwant %+v", n, len(want), m, w[want[n]].m)
 		}
 		n++
 	}
 	if n != len(want) {
-		return fmt.Errorf("List ended after %d of %d messages", n, len(want))
+		return fmt.Errorf("the listing ended after %d of %d messages", n, len(want))
 	}
 	return nil
 }
