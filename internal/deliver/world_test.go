@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -310,29 +309,4 @@ type static map[string][]netip.Addr
 func (s static) MX(context.Context, string) ([]dns.MX, error) { return nil, nil }
 func (s static) Addrs(_ context.Context, host string) ([]netip.Addr, error) {
 	return s[host], nil
-}
-
-// scripted is a host of few words: it answers each command with a line and offers nothing.
-func scripted(t *testing.T, answer func(verb string) string) (host string, port int) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(func() { l.Close(); serving.Wait() })
-	serving.Go(func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		io.WriteString(c, "220 host.example\r\n")
-		lines := bufio.NewScanner(c)
-		for lines.Scan() {
-			io.WriteString(c, answer(strings.ToUpper(lines.Text()[:4]))+"\r\n")
-		}
-	})
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	return addr.Addr().String(), int(addr.Port())
 }
