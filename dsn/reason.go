@@ -112,6 +112,8 @@ func reasonOf(rcpt Recipient, domain string) reason {
 	r := findReason(rcpt.Reply.Enhanced)
 	if rcpt.Reply.IsZero() {
 		r = unsaid
+	} else if rcpt.Host == "" && r == subjectReasons[7] {
+		r = own
 	} else if r == subjectReasons[0] {
 		if rcpt.Host == "" {
 			r = own

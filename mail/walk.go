@@ -70,8 +70,8 @@ const (
 //
 //   - A line ends with LF, and a CR in front of it belongs to that line end.
 //   - A header ends at the first empty line, at a delimiter, or at a line that is neither a field nor the continuation
-//     of one; with that line the content starts. A first line "From " (of an mbox file) belongs to the header of a
-//     message.
+//     of one; with that line the content starts. A line "From " (of an mbox file, with or without ">" before it)
+//     belongs to the header of a message, also below the fields that servers put on top of it.
 //   - Of a field that comes twice the first counts. A Content-Type that can't be read counts as text/plain (RFC 2045
 //     5.2), an unknown Content-Transfer-Encoding is handed on as it is.
 //   - A delimiter is a line of the boundary and nothing but white space behind it. RFC 2046 5.1.2 would also take a
@@ -308,8 +308,8 @@ func (w *Walker) isHeaderLine(line []byte) bool {
 	if isSpace(line[0]) {
 		return true
 	}
-	first := w.scan == 0 && (w.top().Parent == nil || !w.top().Parent.isMultipart())
-	if first && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))) {
+	ofMessage := w.top().Parent == nil || !w.top().Parent.isMultipart()
+	if ofMessage && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))) {
 		return true
 	}
 	n := 0

@@ -48,7 +48,10 @@ func TestAcceptRate(t *testing.T) {
 	mine, store, bare := server[turns/2], engine[turns/2], disk[turns/2]
 	t.Logf("medians of %d turns, 4 KiB, 64 at once: %.0f messages a second accepted by SMTP, %.0f put into the spool alone, "+
 		"%.0f records appended and synced by a bare loop: %.2f and %.2f of it", turns, mine, store, bare, mine/bare, store/bare)
-	if mine < bare/50 {
+	switch {
+	case each >= 10_000 && store < bare/2:
+		t.Errorf("the spool takes %.2f of what the disk does, want half", store/bare)
+	case mine < bare/50: // few messages, on a machine that may be busy
 		t.Errorf("%.0f msg/s beside a disk that syncs %.0f records/s", mine, bare)
 	}
 	s.kill() // its attempts would wait for minutes

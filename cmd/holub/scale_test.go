@@ -191,7 +191,10 @@ func TestStuckSite(t *testing.T) {
 	t.Logf("%d messages wait for a site that holds %d connections; delay of mail to another one: p50 %v against %v (%+.1f %%), p99 %v against %v (%+.1f %%)",
 		waiting, connections(), quantile(measured[1], 0.5), quantile(measured[0], 0.5), 100*(p50-1),
 		quantile(measured[1], 0.99), quantile(measured[0], 0.99), 100*(p99-1))
-	if p50 > 3 { // the wanted 10 % at p99 is for a quiet machine; a queue that stalls is far beyond this
+	switch {
+	case waiting >= 500_000 && p99 > 1.1:
+		t.Errorf("the p99 delay of other mail is %.2f times that without the queue; 1.10 is allowed", p99)
+	case p50 > 3: // few messages, on a machine that may be busy: a queue that stalls is far beyond this
 		t.Errorf("the median delay of other mail is %.1f times that without the queue", p50)
 	}
 	for _, s := range servers {
@@ -244,7 +247,10 @@ func TestManyWaiting(t *testing.T) {
 		"`holub queue` answers in %v, %.0f octets of heap for each, accept rate %.2f of an empty queue's (medians of 5: %.0f and %.0f msg/s)",
 		waiting, sites, first.Round(time.Millisecond), up.Round(time.Millisecond), asked.Round(time.Millisecond), heap, ratio,
 		rates[1][2], rates[0][2])
-	if first > 10*time.Second || asked > 10*time.Second || ratio < 0.4 {
+	switch {
+	case waiting >= 1_000_000 && (first > 2*time.Second || asked > time.Second || ratio < 0.8):
+		t.Error("wanted are 2 s, 1 s and 0.8")
+	case first > 10*time.Second || asked > 10*time.Second || ratio < 0.4: // on a machine that may be busy
 		t.Error("this is far from what is wanted: 2 s, 1 s and 0.8")
 	}
 	if waiting >= 100_000 && heap > 200 {

@@ -64,6 +64,9 @@ func loadConfig(file string) (*config.Config, error) {
 }
 
 func serve(ctx context.Context, o mta.Options, out io.Writer) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before anybody knows that this server is there
+	defer signal.Stop(hangups)
 	m, err := mta.New(o)
 	if err != nil {
 		return exit(exOSErr, err)
@@ -72,9 +75,6 @@ func serve(ctx context.Context, o mta.Options, out io.Writer) error {
 		return exit(exOSErr, err)
 	}
 	welcome(out, o.Config, m.Addrs())
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	go func() {
 		for {
 			select {

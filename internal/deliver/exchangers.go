@@ -1,7 +1,11 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,8 +18,10 @@ import (
 // Bounds of what is remembered of the DNS. It is a bridge between the question which site a domain belongs to and the attempt
 // that follows, and for a burst of mail to one domain; the servers of the DNS are the real cache.
 const (
-	rememberMX     = time.Minute
+	rememberMX     = 5 * time.Minute
 	rememberedMost = 20000 // domains
+	mostExchangers = 32    // of a domain: the preferred ones
+	longestSite    = 250   // octets of a name; a longer one is told apart by its hash
 )
 
 // exchangerCache remembers the MX records of domains for a short time, answers alone, no failures.
@@ -39,13 +45,27 @@ func (c *exchangerCache) records(ctx context.Context, resolver Resolver, domain 
 	if err != nil {
 		return nil, err
 	}
+	records = preferred(records)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.answers) >= rememberedMost {
+		maps.DeleteFunc(c.answers, func(_ string, a mxAnswer) bool { return now.After(a.until) })
+	}
 	if len(c.answers) >= rememberedMost || c.answers == nil {
 		c.answers = make(map[string]mxAnswer)
 	}
 	c.answers[strings.ToLower(domain)] = mxAnswer{slices.Clone(records), now.Add(rememberMX)}
 	return records, nil
+}
+
+// preferred keeps the records that are tried at all: whoever writes a zone must not fill this server with names, or keep an
+// attempt busy with them.
+func preferred(records []dns.MX) []dns.MX {
+	if len(records) <= mostExchangers {
+		return records
+	}
+	slices.SortStableFunc(records, func(a, b dns.MX) int { return cmp.Compare(a.Preference, b.Preference) })
+	return records[:mostExchangers]
 }
 
 func (c *exchangerCache) known(domain string, now time.Time) ([]dns.MX, bool) {
@@ -81,7 +101,17 @@ func (r *Remote) Site(ctx context.Context, domain smtp.Domain) (site string, ok 
 		hosts[i] = strings.ToLower(strings.TrimSuffix(mx.Host, "."))
 	}
 	slices.Sort(hosts)
-	return "mx:" + strings.Join(slices.Compact(hosts), ","), true
+	return siteName(slices.Compact(hosts)), true
+}
+
+// siteName is made of the hosts of a site, as far as it stays readable.
+func siteName(hosts []string) string {
+	name := "mx:" + strings.Join(hosts, ",")
+	if len(name) <= longestSite {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return fmt.Sprintf("%s... (%d hosts, %x)", name[:longestSite-50], len(hosts), sum[:8])
 }
 
 // KnownSite is Site without a question to the DNS: ok is false where the answer is not at hand.

@@ -88,6 +88,9 @@ func (r *Remote) resolve(ctx context.Context, g group) (found []host, problem *s
 			}
 			found = append(found, h)
 		}
+		if len(found) >= maxAddresses {
+			break // no more are tried
+		}
 	}
 	if len(found) > 0 {
 		problem = nil

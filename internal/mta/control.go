@@ -79,6 +79,12 @@ func (q deskQueue) Take(match func(spool.ID, int) bool) []queue.Job {
 	return q.Queue.Take(match)
 }
 
+// Wake forgets what the DNS said, too: an operator who wants an attempt may have changed it.
+func (q deskQueue) Wake(match func(site string) bool) {
+	q.m.live.Load().remote.Forget()
+	q.Queue.Wake(match)
+}
+
 // SiteOf knows the lanes too that wait in a job of another one, as they lead to the same hosts.
 func (q deskQueue) SiteOf(lane string) (site string, ok bool) {
 	if site, ok = q.Queue.SiteOf(lane); ok {

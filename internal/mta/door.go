@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,10 +26,11 @@ type door struct {
 	socket   *handover
 	listener net.Listener // the hold on the socket with the layers above it
 	server   *receiver.Server
-	handler  *handler       // of all servers that the socket had
-	rules    *intake.Intake // what handler is to be from now on; see enter
-	taken    bool           // the socket was another door's before
-	gone     atomic.Bool    // a newer configuration has no such listener
+	handler  *handler          // of all servers that the socket had
+	leaf     *x509.Certificate // that is shown; nil without TLS
+	rules    *intake.Intake    // what handler is to be from now on; see enter
+	taken    bool              // the socket was another door's before
+	gone     atomic.Bool       // a newer configuration has no such listener
 }
 
 // handler is what a session may do to us. It is exchanged with the configuration, also for sessions that are open.
@@ -52,6 +54,9 @@ func (m *MTA) openDoor(l *live, cfg config.Listen, old *door) (*door, error) {
 	certificate, err := m.certificate(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if certificate != nil {
+		d.leaf = certificate.Certificates[0].Leaf
 	}
 	endpoint, err := cfg.Endpoint()
 	if err != nil {

@@ -78,14 +78,11 @@ var nobody = spool.SenderKey(smtp.Path{})
 // it up.
 func notice(p *spool.Pending, policy *route.Policy) time.Time {
 	at := p.Started.Add(policy.GiveUpAfter)
-	if p.Warned {
-		return at
-	}
-	if policy.WarnAfter > 0 && p.Sender != nobody {
-		at = sooner(at, p.Started.Add(policy.WarnAfter))
-	}
 	if !p.By.IsZero() {
 		at = sooner(at, p.By)
+	}
+	if !p.Warned && policy.WarnAfter > 0 && p.Sender != nobody {
+		at = sooner(at, p.Started.Add(policy.WarnAfter))
 	}
 	return at
 }

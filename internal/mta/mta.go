@@ -58,8 +58,9 @@ type MTA struct {
 
 	stopping context.Context // ends when the server begins to stop
 	stop     context.CancelFunc
-	learning sync.WaitGroup // messages that wait for the DNS before they are queued
-	takenUp  chan struct{}  // closed when all that waited at the start is queued
+	learning learning
+	started  chan struct{} // closed when what waited is known and the doors are open
+	takenUp  chan struct{} // closed when all that waited at the start is queued
 
 	doors   doors
 	control control
@@ -69,6 +70,7 @@ type MTA struct {
 // doors are the listeners, and the servers that had one before and still have sessions.
 type doors struct {
 	reloading sync.Mutex // held while the configuration changes
+	closing   bool       // guarded by reloading
 	mu        sync.Mutex
 	open      []*door
 	retired   []*receiver.Server
@@ -92,7 +94,7 @@ func New(o Options) (*MTA, error) {
 		}
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
-	m := &MTA{log: o.Logger, version: o.Version, load: o.Load, engine: engine, room: engine.Room, ids: spool.NewIDs(0), takenUp: make(chan struct{})}
+	m := &MTA{log: o.Logger, version: o.Version, load: o.Load, engine: engine, room: engine.Room, ids: spool.NewIDs(0), takenUp: make(chan struct{}), started: make(chan struct{}), learning: newLearning()}
 	m.doors.failed = make(chan error, 1)
 	m.stopping, m.stop = context.WithCancel(context.Background())
 	m.queue = queue.New(queue.Options{Total: maxAttempts(), Attempt: m.attempt, Resolve: m.place})
@@ -188,6 +190,7 @@ func (m *MTA) Run(ctx context.Context) error {
 	})
 	m.serve(m.doors.open)
 	m.control.serve()
+	close(m.started) // from here on the configuration may change
 
 	err := m.wait(ctx, rooms)
 	m.control.close()
@@ -245,9 +248,16 @@ func (m *MTA) Close() error {
 	return errors.Join(err, m.engine.Close())
 }
 
+// stopReloading waits for a change of the configuration that is under way, and lets none begin any more.
+func (m *MTA) stopReloading() {
+	m.doors.reloading.Lock()
+	defer m.doors.reloading.Unlock()
+	m.doors.closing = true
+}
+
 // closeDoors ends all sessions, gently within their grace.
 func (m *MTA) closeDoors() {
-	m.doors.reloading.Lock() // no door opens any more
+	m.stopReloading()
 	m.doors.mu.Lock()
 	servers := m.doors.retired
 	for _, d := range m.doors.open {

@@ -41,13 +41,13 @@ func (o *openMessages) take(ctx context.Context, engine spool.Engine, id spool.I
 func (o *openMessages) giveBack(id spool.ID, m *openMessage) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if m.jobs--; m.jobs == 0 && o.all[id] == m {
+	if m.jobs--; m.jobs == 0 || o.all[id] != m { // who had an older copy changed what the newer one does not know
 		delete(o.all, id)
 	}
 }
 
 // forget makes the next job load a message anew: somebody else changed recipients of it that no job had. Those that have it
-// keep what they have, which is right for their own recipients.
+// keep what they have, which is right for their own recipients; when they give it back, it is loaded anew once more.
 func (o *openMessages) forget(ids ...spool.ID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

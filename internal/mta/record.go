@@ -14,6 +14,9 @@ func (m *MTA) recordOutcome(msg *spool.Message, o spool.Outcome, now time.Time) 
 		return
 	}
 	r := &msg.Recipients[o.N]
+	if o.Untried && r.State == spool.Waiting {
+		return // the note to its sender is on record, and more did not happen
+	}
 	e := &history.Event{At: now, ID: msg.ID, Kind: outcomeKinds[r.State], To: []string{bare(r.To)}, Host: o.Host, TLS: o.TLS,
 		Reply: o.Reply.Text(), Attempt: r.Attempts, Cause: msg.Cause}
 	switch r.State {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/smtp/receiver"
@@ -14,14 +15,22 @@ import (
 // everything stays as it was, and the error says why. Open sessions keep what they were offered; who may send to whom is the
 // new configuration's from the next command on, and every attempt asks the new routes. It returns what changed, a line each.
 func (m *MTA) Reload(ctx context.Context) ([]string, error) {
+	select {
+	case <-m.started:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	m.doors.reloading.Lock()
 	defer m.doors.reloading.Unlock()
+	if m.doors.closing {
+		return nil, errors.New("the server stops")
+	}
 	changed, err := m.reload(ctx)
 	if err != nil {
 		m.log.Error("the new configuration was refused; the old one stays in force", "error", err)
 		return nil, err
 	}
-	m.log.Info("the configuration was read again", "changed", len(changed))
+	m.log.Info("the configuration was read again", "changed", changed)
 	return changed, nil
 }
 
@@ -58,12 +67,25 @@ func (m *MTA) reload(ctx context.Context) ([]string, error) {
 		}
 		return nil, err
 	}
+	changes := append(config.Changes(old.cfg, cfg), m.renewals(opened)...)
 	m.live.Store(l)
 	m.changeDoors(opened)
 	m.kept.Add(old.settler.Kept())
 	m.queue.Replace()
 	old.remote.Close()
-	return config.Changes(old.cfg, cfg), nil
+	return changes, nil
+}
+
+// renewals names the listeners whose certificate is another one than before.
+func (m *MTA) renewals(opened []*door) (lines []string) {
+	for _, d := range opened {
+		for _, was := range m.doors.open {
+			if d.socket == was.socket && d.leaf != nil && was.leaf != nil && !d.leaf.Equal(was.leaf) {
+				lines = append(lines, fmt.Sprintf("the listener %s has a new certificate, good until %s", d.cfg.Address, d.leaf.NotAfter.UTC().Format(time.DateTime)))
+			}
+		}
+	}
+	return lines
 }
 
 // historyOf applies the limits of the history.

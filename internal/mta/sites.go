@@ -25,6 +25,8 @@ func (m *MTA) place(ctx context.Context, lane string) queue.Placement {
 	if mx.IsZero() {
 		return p
 	}
+	ctx, cancel := context.WithTimeout(ctx, learnTime)
+	defer cancel()
 	known := false
 	if p.Site, known = l.remote.Site(ctx, mx); known {
 		p.Expires = time.Now().Add(placeFor)
@@ -44,16 +46,34 @@ func (l *live) knownSite(d route.Destination) string {
 	return d.Lane
 }
 
-// learnTime is how long a message to several domains waits for the DNS to tell which of them are one site.
+// learnTime is how long the DNS may take to tell which domains are one site. Those it does not tell of in time are sites of their
+// own for a while: mail must not wait for it, and least the mail of others.
 const learnTime = 2 * time.Second
 
-// learners bounds the questions that one message asks at once.
-const learners = 16
+// Bounds of the questions that messages to several domains ask before they are queued.
+const (
+	learningAtOnce = 128 // messages; those above are queued at once, and the queue places each domain by itself
+	askingAtOnce   = 64  // questions of all of them
+)
+
+// learning is what waits for the DNS before it is queued.
+type learning struct {
+	sync.WaitGroup
+	messages, questions chan struct{}
+}
+
+func newLearning() learning {
+	return learning{messages: make(chan struct{}, learningAtOnce), questions: make(chan struct{}, askingAtOnce)}
+}
 
 // queueAccepted queues a message that was just committed. Recipients at one site are to share a transaction, so of a message
 // to several domains those that the DNS has to place are placed first.
 func (m *MTA) queueAccepted(msg *spool.Message) {
 	l := m.live.Load()
+	if len(msg.Recipients) == 1 {
+		m.queue.Add(m.jobs(l, msg, []int{0})...)
+		return
+	}
 	unknown := make(map[string]route.Destination)
 	lanes := make(map[string]bool)
 	for i := range msg.Recipients {
@@ -67,29 +87,34 @@ func (m *MTA) queueAccepted(msg *spool.Message) {
 		m.queue.Add(m.jobs(l, msg, all(msg))...)
 		return
 	}
+	select {
+	case m.learning.messages <- struct{}{}:
+	default:
+		m.queue.Add(m.jobs(l, msg, all(msg))...)
+		return
+	}
 	m.learning.Go(func() {
-		l.learn(m.stopping, unknown)
+		m.learn(m.stopping, l, unknown)
+		<-m.learning.messages
 		m.queue.Add(m.jobs(l, msg, all(msg))...)
 	})
 }
 
 // learn asks the DNS for the exchangers of destinations, so that they are at hand.
-func (l *live) learn(ctx context.Context, unknown map[string]route.Destination) {
+func (m *MTA) learn(ctx context.Context, l *live, unknown map[string]route.Destination) {
 	ctx, cancel := context.WithTimeout(ctx, learnTime)
 	defer cancel()
-	places := make(chan struct{}, learners)
 	var asking sync.WaitGroup
+	defer asking.Wait()
 	for _, d := range unknown {
 		select {
-		case places <- struct{}{}:
+		case m.learning.questions <- struct{}{}:
 		case <-ctx.Done():
-			asking.Wait()
 			return
 		}
 		asking.Go(func() {
 			l.remote.Site(ctx, d.MX)
-			<-places
+			<-m.learning.questions
 		})
 	}
-	asking.Wait()
 }

@@ -66,15 +66,15 @@ func (m *MTA) lookAt(ctx context.Context, l *live, msg *spool.Message, w queue.W
 	}
 	owed := m.jobs(l, msg, waiting)
 	for i := range owed {
-		if later := time.Now().Add(time.Hour); owed[i].Notice.Before(later) { // nothing of it was due after all
-			owed[i].Notice = later
+		if now := time.Now(); !owed[i].Notice.After(now) { // nothing of it was due after all
+			owed[i].Notice = now.Add(time.Hour)
 		}
 	}
 	return queue.Result{Owed: owed}
 }
 
-// settleAll settles outcomes and queues the reports that come of them. It is false where the end of this server kept the
-// result from being written.
+// settleAll settles outcomes and queues the reports that come of them. It is false where the result can't be written: at the
+// end of this server, or where the message was found damaged meanwhile and set aside.
 func (m *MTA) settleAll(ctx context.Context, l *live, msg *spool.Message, outcomes []spool.Outcome) bool {
 	// What the end of this server cut short is as if it had not been tried: the next start takes it up.
 	outcomes = slices.DeleteFunc(outcomes, func(o spool.Outcome) bool { return o.Reason == spool.ReasonShutdown })
@@ -83,7 +83,7 @@ func (m *MTA) settleAll(ctx context.Context, l *live, msg *spool.Message, outcom
 	}
 	reports, err := m.settle(ctx, l, msg, outcomes)
 	if err != nil {
-		m.log.Error("the result of an attempt was not written; it will be made again", "id", msg.ID, "error", err)
+		m.log.Error("the result of an attempt was not written; what still waits is tried again after the next start", "id", msg.ID, "error", err)
 		return false
 	}
 	for _, r := range reports {
@@ -107,8 +107,9 @@ func verdict(outcomes []spool.Outcome) queue.Result {
 			r.Signal, r.Said = queue.Worked, o.Reply.Text()
 			return r
 		case !o.Reply.Temporary(): // a site that refuses for good is there, and what it says is not the end of all its mail
-		case o.Reason == spool.ReasonConnect, o.Reason == spool.ReasonSession, o.Reason == spool.ReasonDNS,
-			o.Reason == spool.ReasonInDoubt, o.Reason == spool.ReasonRefused && o.Reply.Code == 421:
+		// Nor is trouble with the DNS of one domain the trouble of the hosts that it shares with others.
+		case o.Reason == spool.ReasonConnect, o.Reason == spool.ReasonSession, o.Reason == spool.ReasonInDoubt,
+			o.Reason == spool.ReasonRefused && o.Reply.Code == 421:
 			r.Signal = queue.Failed
 		}
 	}
@@ -135,6 +136,9 @@ func (m *MTA) settle(ctx context.Context, l *live, msg *spool.Message, outcomes 
 		reports, err := l.settler.Settle(context.WithoutCancel(ctx), msg, outcomes, time.Now())
 		if err == nil {
 			return reports, nil
+		}
+		if errors.Is(err, spool.ErrNotFound) || errors.Is(err, spool.ErrDamaged) {
+			return nil, err // it was set aside, or has left: no later try writes it
 		}
 		m.log.Error("the result of an attempt can't be written; trying again", "id", msg.ID, "pause", settlePause, "error", err)
 		select {

@@ -157,7 +157,8 @@ func (p *Plan) Replace() {
 	p.WakeSites(func(string) bool { return true })
 }
 
-// WakeSites ends the pauses of the sites that match.
+// WakeSites ends the pauses of the sites that match. The attempt that each gets now is one more than its turn: if it fails, the
+// pause that follows is as long as the one that was cut short.
 func (p *Plan) WakeSites(match func(site string) bool) {
 	var wake []*site // the heap changes when a pause ends
 	for _, s := range p.paused {
@@ -166,6 +167,7 @@ func (p *Plan) WakeSites(match func(site string) bool) {
 		}
 	}
 	for _, s := range wake {
+		s.rounds = max(s.rounds-1, 0)
 		p.endPause(s)
 	}
 }

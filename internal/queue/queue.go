@@ -99,7 +99,8 @@ func (q *Queue) SiteOf(lane string) (site string, ok bool) {
 	return q.plan.SiteOf(lane)
 }
 
-// Wake ends the pauses of the sites that match: each gets its one attempt now. If that fails, the next pause is longer.
+// Wake ends the pauses of the sites that match: each gets its one attempt now. If that fails, the next pause is as long as the
+// one that was cut short.
 func (q *Queue) Wake(match func(site string) bool) { q.change(func(p *Plan) { p.WakeSites(match) }) }
 
 // Replace is for a configuration that has changed: Resolve is asked again for each lane at its next turn, its old place

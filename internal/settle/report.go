@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/holub-mail/holub/dsn"
@@ -117,8 +118,7 @@ func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about
 		Sender:    m.From,
 		EightBit:  m.EightBit,
 
-		UTF8:         !m.From.IsASCII(),
-		OriginalUTF8: m.Asked.UTF8,
+		OriginalUTF8: m.Asked.UTF8 || slices.ContainsFunc(about, unfit), // then it goes as base64, which every host takes
 		EnvelopeID:   m.Asked.EnvelopeID,
 		Original:     dsn.FullMessage,
 	}
@@ -141,10 +141,21 @@ func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about
 	}
 	for _, rcpt := range about {
 		r.Recipients = append(r.Recipients, dsn.Recipient{
-			Final: rcpt.To, Action: actionOf(rcpt, action), Original: rcpt.Original, Reply: rcpt.Reply, Host: rcpt.Host, LastAttempt: now,
+			Final: rcpt.To, Action: actionOf(rcpt, action), Original: rcpt.Original, Reply: rcpt.Reply, Host: rcpt.Host, LastAttempt: lastAttempt(rcpt),
 		})
 	}
 	return r
+}
+
+// unfit tells that the mail has no form which a host without 8BITMIME takes: a report with it in it would have none, either.
+func unfit(r spool.Recipient) bool { return r.Reply.Enhanced == smtp.EnhancedCode{5, 6, 3} }
+
+// lastAttempt is when a recipient was tried last; zero: never.
+func lastAttempt(r spool.Recipient) time.Time {
+	if len(r.Trail) == 0 {
+		return time.Time{}
+	}
+	return r.Trail[len(r.Trail)-1].At
 }
 
 // actionOf tells mail in a mailbox here from mail that left for a host which will not report (RFC 3464 2.3.3).

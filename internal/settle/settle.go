@@ -137,8 +137,11 @@ func (s *Settler) Kept() int64 { return s.kept.Load() }
 // decide is the whole law of what an outcome leads to. Nothing here touches the store.
 func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdict {
 	r := m.Recipients[o.N]
-	if o.Untried {
+	if o.Untried || o.Reason == spool.ReasonOperator {
 		return s.decideUntried(m, r, o, now)
+	}
+	if o.Reply.Positive() {
+		o.Reason = spool.ReasonNew // it waits for nothing
 	}
 	r.Tried(spool.Attempt{At: now, Reason: o.Reason, Host: o.Host, TLS: o.TLS, Reply: o.Reply})
 	v := verdict{outcome: o}
@@ -146,7 +149,7 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 	case o.Hold:
 		r.State = spool.Held
 	case o.Reply.Positive():
-		r.State, r.Reason = spool.Delivered, spool.ReasonNew
+		r.State = spool.Delivered
 		asked := r.Notify&smtp.NotifySuccess != 0 || m.Asked.ByTrace && o.Host != "" // RFC 2852 4: T
 		if asked && !o.Passed && !m.From.IsNull() {
 			v.tell = tellSuccess
@@ -167,18 +170,23 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 	return v
 }
 
-// decideUntried is for a recipient that only waits: it grows older, and that alone may be told to its sender, or end it. It
-// ends where its site is left alone, which the reply says; without a reply the site is only busy, and its turn will come. Its
-// time of the next attempt stays.
+// decideUntried is for a recipient that nothing was sent for. Most only wait: they grow older, and that alone may be told to
+// the sender, or end it. It ends where its site is left alone, which the reply says; without a reply the site is only busy, and
+// its turn will come. Its time of the next attempt stays, and why the last one failed. An operator may have ended it, too.
 func (s *Settler) decideUntried(m *spool.Message, r spool.Recipient, o spool.Outcome, now time.Time) verdict {
 	v := verdict{outcome: o}
 	rules := s.Rules(&r)
 	_, giveUp := rules.next(m, r.Attempts, now)
-	r.Reason = o.Reason
+	if r.Attempts == 0 && o.Reason != spool.ReasonNew {
+		r.Reason = o.Reason
+	}
 	if r.Reply.IsZero() { // else what a host said is better than that nobody was asked
 		r.Reply = o.Reply
 	}
 	switch {
+	case o.Reply.Permanent():
+		r.Reply, r.Host, r.Reason = o.Reply, o.Host, o.Reason
+		s.fail(m, &r, &v)
 	case giveUp && !o.Reply.IsZero():
 		s.fail(m, &r, &v)
 	default:
@@ -242,7 +250,10 @@ func late(m *spool.Message, r *spool.Recipient, after time.Duration, now time.Ti
 func (s *Settler) log(m *spool.Message, v verdict, now time.Time) {
 	r := v.recipient
 	event, level := r.State.String(), slog.LevelInfo
-	if r.State == spool.Waiting {
+	switch {
+	case r.State == spool.Waiting && v.outcome.Untried:
+		event = "late"
+	case r.State == spool.Waiting:
 		event = "deferred"
 	}
 	attrs := []slog.Attr{

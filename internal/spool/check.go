@@ -248,6 +248,10 @@ func compareIDs(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 // setAside reports what was set aside.
 func (c *checker) setAside() error {
 	for d, err := range c.e.Damaged(c.ctx) {
+		if errors.Is(err, ErrDamaged) {
+			c.bad(Finding{What: "set aside", Err: err})
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type shelf struct {
 	unread   map[spool.ID]error // of content
 	errs     []error            // in the listings
 	aside    []spool.Damaged
+	asideErr error  // in the listing of what was set aside
 	listed   func() // called after the messages were listed
 }
 
@@ -73,6 +74,9 @@ func (s *shelf) Open(_ context.Context, id spool.ID) (io.ReadCloser, error) {
 
 func (s *shelf) Damaged(context.Context) iter.Seq2[spool.Damaged, error] {
 	return func(yield func(spool.Damaged, error) bool) {
+		if s.asideErr != nil && !yield(spool.Damaged{}, s.asideErr) {
+			return
+		}
 		for _, d := range s.aside {
 			if !yield(d, nil) {
 				return
@@ -130,6 +134,7 @@ func TestCheck(t *testing.T) {
 			want: func(s *spool.Summary) { s.Octets -= 100 }},
 		"set aside": {spoil: func(s *shelf) { s.aside = []spool.Damaged{{ID: spool.ID{7}, What: "envelope", Size: 3}} }, what: "set aside",
 			id: spool.ID{7}, want: func(s *spool.Summary) { s.Damaged, s.Bad = 1, 0 }},
+		"set aside unreadable": {spoil: func(s *shelf) { s.asideErr = spool.ErrDamaged }, what: "set aside"},
 		"changes meanwhile": {spoil: func(s *shelf) {
 			was := s.pending[3].Next
 			s.pending[3].Next = was.Add(time.Hour)
@@ -173,5 +178,10 @@ func TestCheckFails(t *testing.T) {
 	s.errs = []error{broken}
 	if _, err := spool.Check(t.Context(), s, nil); !errors.Is(err, broken) {
 		t.Errorf("index: %v", err)
+	}
+	s = fullShelf(t)
+	s.asideErr = broken
+	if _, err := spool.Check(t.Context(), s, nil); !errors.Is(err, broken) {
+		t.Errorf("set aside: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -122,10 +123,19 @@ func readError(err error) error {
 	case errors.Is(err, pebble.ErrNotFound):
 		return spool.ErrNotFound
 	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("%w: %w", spool.ErrDamaged, err)
+		return fmt.Errorf("%w: %w", spool.ErrDamaged, storeError{err})
 	}
 	return err
 }
+
+// storeError is an error of Pebble in words for people: what it says of its own workings is cut off.
+type storeError struct{ error }
+
+func (e storeError) Error() string {
+	return strings.ReplaceAll(e.error.Error(), "\n<corruption detail carrier>", "")
+}
+
+func (e storeError) Unwrap() error { return e.error }
 
 // Load reads a message with all its recipients, done ones included, while one of them is not.
 func (e *Engine) Load(ctx context.Context, id spool.ID) (*spool.Message, error) {
