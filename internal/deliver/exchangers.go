@@ -32,14 +32,15 @@ type exchangerCache struct {
 
 type mxAnswer struct {
 	records []dns.MX
-	until   time.Time
+	site    string    // that they make
+	until   time.Time // the DNS is asked again then; the site stays known
 }
 
 // records gives the MX records of a domain; the caller may change the list.
 func (c *exchangerCache) records(ctx context.Context, resolver Resolver, domain string) ([]dns.MX, error) {
 	now := time.Now()
-	if records, ok := c.known(domain, now); ok {
-		return records, nil
+	if a, ok := c.known(domain); ok && !now.After(a.until) {
+		return slices.Clone(a.records), nil
 	}
 	records, err := resolver.MX(ctx, domain)
 	if err != nil {
@@ -54,7 +55,7 @@ func (c *exchangerCache) records(ctx context.Context, resolver Resolver, domain 
 	if len(c.answers) >= rememberedMost || c.answers == nil {
 		c.answers = make(map[string]mxAnswer)
 	}
-	c.answers[strings.ToLower(domain)] = mxAnswer{slices.Clone(records), now.Add(rememberMX)}
+	c.answers[strings.ToLower(domain)] = mxAnswer{slices.Clone(records), siteOf(domain, records), now.Add(rememberMX)}
 	return records, nil
 }
 
@@ -68,21 +69,21 @@ func preferred(records []dns.MX) []dns.MX {
 	return records[:mostExchangers]
 }
 
-func (c *exchangerCache) known(domain string, now time.Time) ([]dns.MX, bool) {
+func (c *exchangerCache) known(domain string) (mxAnswer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a, ok := c.answers[strings.ToLower(domain)]
-	if !ok || now.After(a.until) {
-		return nil, false
-	}
-	return slices.Clone(a.records), true
+	return a, ok
 }
 
-// forget drops all answers.
+// forget has the DNS asked again for every domain.
 func (c *exchangerCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answers = nil
+	for domain, a := range c.answers {
+		a.until = time.Time{}
+		c.answers[domain] = a
+	}
 }
 
 // Site names the set of hosts that take the mail of a domain: "mx:a.example.net,b.example.net", the same for all domains that
@@ -91,38 +92,40 @@ func (r *Remote) Site(ctx context.Context, domain smtp.Domain) (site string, ok 
 	if _, literal := domain.Addr(); literal {
 		return "mx:" + domain.Key(), true
 	}
-	name := strings.ToLower(domain.ASCII().String())
-	records, err := r.mx.records(ctx, r.options.Resolver, domain.ASCII().String())
-	if err != nil || len(records) == 0 {
-		return "mx:" + name, err == nil // the implicit MX
+	name := domain.ASCII().String()
+	records, err := r.mx.records(ctx, r.options.Resolver, name)
+	if err != nil {
+		records = nil
+	}
+	return siteOf(name, records), err == nil
+}
+
+// KnownSite is Site without a question to the DNS, as it was when it was asked last: ok is false where that is not at hand.
+func (r *Remote) KnownSite(domain smtp.Domain) (site string, ok bool) {
+	if _, literal := domain.Addr(); literal {
+		return "mx:" + domain.Key(), true
+	}
+	a, ok := r.mx.known(domain.ASCII().String())
+	return a.site, ok
+}
+
+// Forget has the DNS asked again: an operator who asks for an attempt may have changed it.
+func (r *Remote) Forget() { r.mx.forget() }
+
+// siteOf names the site of the exchangers of a domain; without any it is the domain itself (the implicit MX).
+func siteOf(domain string, records []dns.MX) string {
+	if len(records) == 0 {
+		return "mx:" + strings.ToLower(domain)
 	}
 	hosts := make([]string, len(records))
 	for i, mx := range records {
 		hosts[i] = strings.ToLower(strings.TrimSuffix(mx.Host, "."))
 	}
 	slices.Sort(hosts)
-	return siteName(slices.Compact(hosts)), true
-}
-
-// siteName is made of the hosts of a site, as far as it stays readable.
-func siteName(hosts []string) string {
-	name := "mx:" + strings.Join(hosts, ",")
+	name := "mx:" + strings.Join(slices.Compact(hosts), ",")
 	if len(name) <= longestSite {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
 	return fmt.Sprintf("%s... (%d hosts, %x)", name[:longestSite-50], len(hosts), sum[:8])
 }
-
-// KnownSite is Site without a question to the DNS: ok is false where the answer is not at hand.
-func (r *Remote) KnownSite(domain smtp.Domain) (site string, ok bool) {
-	if _, literal := domain.Addr(); !literal {
-		if _, known := r.mx.known(domain.ASCII().String(), time.Now()); !known {
-			return "", false
-		}
-	}
-	return r.Site(context.Background(), domain)
-}
-
-// Forget drops what is remembered of the DNS: an operator who asks for an attempt may have changed it.
-func (r *Remote) Forget() { r.mx.forget() }

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -76,13 +77,31 @@ func TestSite(t *testing.T) {
 		}
 		one, _ := smtp.ParseDomain("one.example")
 		time.Sleep(rememberMX + time.Second)
-		if _, known := r.KnownSite(one); known {
-			t.Error("an answer is remembered for longer than its time")
-		}
 		r.Site(t.Context(), one)
 		r.Forget()
-		if _, known := r.KnownSite(one); known || z.asked["one.example"] != 2 {
-			t.Errorf("known after Forget: %v; asked %d times", known, z.asked["one.example"])
+		r.Site(t.Context(), one)
+		if site, known := r.KnownSite(one); !known || site != "mx:a.mx.example,b.mx.example" || z.asked["one.example"] != 3 {
+			t.Errorf("after its time and Forget: %q, known %v, asked %d times, want 3", site, known, z.asked["one.example"])
 		}
 	})
+}
+
+// TestManyExchangers: whoever writes a zone with thousands of exchangers gets the preferred ones tried, and no more memory than
+// others.
+func TestManyExchangers(t *testing.T) {
+	var records []dns.MX
+	for i := range 3000 {
+		records = append(records, dns.MX{Preference: uint16(3000 - i), Host: fmt.Sprintf("h%04d.mx.example.", i)})
+	}
+	z := &zone{asked: map[string]int{}, mx: map[string][]dns.MX{"many.example": records}}
+	r := NewRemote(Options{Hostname: "here.example", Resolver: z})
+	many, _ := smtp.ParseDomain("many.example")
+	site, ok := r.Site(t.Context(), many)
+	if again, known := r.KnownSite(many); !ok || !known || len(site) > longestSite || again != site {
+		t.Errorf("site %q, then %q", site, again)
+	}
+	kept, err := r.mx.records(t.Context(), z, "many.example")
+	if err != nil || len(kept) != mostExchangers || kept[0].Host != "h2999.mx.example." {
+		t.Errorf("%d records are kept, first %v: %v", len(kept), kept[:1], err)
+	}
 }
