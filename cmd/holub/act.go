@@ -29,7 +29,7 @@ func (f *selectorFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.ids, "id", nil, "queue id of a message; may be given several times, or as an argument")
 	flags.StringVar(&f.s.Domain, "domain", "", "domain of the recipient; *.example.org is all below it")
-	flags.StringVar(&f.s.Site, "site", "", "site, as holub queue names it")
+	flags.StringVar(&f.s.Site, "site", "", "site, as holub queue names it, one of its hosts, or a lane or its domain; * is any text")
 	flags.StringVar(&f.s.Sender, "sender", "", "address of the sender, @DOMAIN, or <> for reports")
 	flags.StringVar(&f.s.Recipient, "recipient", "", "address of the recipient, or @DOMAIN")
 	flags.StringVar(&f.older, "older", "", "came longer ago than this, such as 90m or 3d")
@@ -45,7 +45,7 @@ func (f *selectorFlags) selector(args []string) (admin.Selector, error) {
 	s.IDs = append(append([]string(nil), f.ids...), args...)
 	for _, id := range s.IDs {
 		if _, err := spool.ParseID(strings.ToLower(id)); err != nil {
-			return s, exit(exUsage, err)
+			return s, exit(exUsage, fmt.Errorf("%w: %.40q", spool.ErrID, id))
 		}
 	}
 	for _, age := range []struct {
@@ -83,7 +83,7 @@ type actVerb struct {
 var actVerbs = []actVerb{
 	{admin.Retry, "retry [ID...]", "Try what waits now",
 		"Make what waits due now. The pauses of its sites end. What is held must be released instead.",
-		"  holub queue retry 06f3q8k2c9d1e4r7t0wx\n  holub queue retry --site mx.example.org\n  holub queue retry --all",
+		"  holub queue retry 06f3q8k2c9d1e4r7t0wx\n  holub queue retry --site mx1.example.org\n  holub queue retry --all",
 		"made %s due now", "", "held: holub queue release"},
 	{admin.Hold, "hold [ID...]", "Keep what waits from being tried",
 		"Hold what waits: it is not tried, does not grow too old, and stays until it is released, bounced or removed.",
@@ -110,7 +110,8 @@ func actCommand(flags *deskFlags, v actVerb) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: v.use, Short: v.short, Example: v.example,
 		Long: v.long + "\n\nMeant are the messages whose ids are given, or the recipients that match all of the flags, or all mail with --all.\n" +
-			"What is being tried right now is left alone and named. The server must run.",
+			"What is being tried right now is left alone and named. The server must run.\n\n" +
+			"Exit codes: 0 done, 69 nothing matches, 75 all that matches is in flight: try again; holub queue --help has all of them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if v.verb == admin.Reroute {
 				if len(args) == 0 {
@@ -164,8 +165,10 @@ func act(cmd *cobra.Command, flags *deskFlags, v actVerb, a admin.Action, asJSON
 	if failed != nil && result.Messages == 0 {
 		return deskError(failed)
 	}
-	if err := sayDone(cmd.OutOrStdout(), v, a, result, asJSON); err != nil {
-		return err
+	if asJSON || !isNothing(result) {
+		if err := sayDone(cmd.OutOrStdout(), v, a, result, asJSON); err != nil {
+			return err
+		}
 	}
 	for _, p := range result.Problems {
 		fmt.Fprintln(cmd.ErrOrStderr(), "holub:", p)
@@ -173,7 +176,26 @@ func act(cmd *cobra.Command, flags *deskFlags, v actVerb, a admin.Action, asJSON
 	if failed == nil && len(result.Problems) > 0 {
 		return exit(exUnavailable, fmt.Errorf("%s could not be read", counted(len(result.Problems), "message")))
 	}
+	if failed == nil {
+		failed = fruitless(ctx, client, a, result)
+	}
 	return deskError(failed)
+}
+
+// isNothing tells that an action met no recipient.
+func isNothing(r admin.Result) bool { return r.Recipients+r.Busy+r.Skipped+r.Kept == 0 }
+
+// fruitless is the error of an action that did nothing of what it was meant for. To hold what is held is none.
+func fruitless(ctx context.Context, desk admin.Desk, a admin.Action, r admin.Result) error {
+	switch {
+	case isNothing(r):
+		return exit(exUnavailable, errors.New("nothing matches; nothing was done."+siteHint(ctx, desk, a.Selector.Site)))
+	case r.Recipients+r.Skipped+r.Kept == 0:
+		return exit(exTempFail, errors.New("all that matches is in flight; try again in a moment"))
+	case a.Verb == admin.Retry && r.Recipients+r.Busy == 0:
+		return exit(exUnavailable, errors.New("all that matches is held"))
+	}
+	return nil
 }
 
 // sayDone prints what an action did.
@@ -222,12 +244,9 @@ func doneText(v actVerb, a admin.Action, r admin.Result) string {
 	if r.DryRun {
 		format, left = "would "+string(v.verb)+" %s", "would be left alone"
 	}
-	text := "nothing matches; nothing was done"
-	switch {
-	case r.Recipients > 0:
+	text := fmt.Sprintf(format, "nothing")
+	if r.Recipients > 0 {
 		text = fmt.Sprintf(format, counted(r.Recipients, "recipient")+" of "+counted(r.Messages, "message"))
-	case r.Busy+r.Skipped+r.Kept > 0:
-		text = fmt.Sprintf(format, "nothing")
 	}
 	if v.verb == admin.Reroute && r.Recipients > 0 {
 		text += " to " + routesOr(a.To)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,9 +86,12 @@ func offline(engine spool.Engine, cfg *config.Config) *admin.Reader {
 // deskError gives an error of a desk its exit code.
 func deskError(err error) error {
 	code := exTempFail
+	var known exitError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &known):
+		return err
 	case errors.Is(err, admin.ErrWrong):
 		code = exUsage
 	case errors.Is(err, admin.ErrNotRunning), errors.Is(err, admin.ErrRefused), errors.Is(err, spool.ErrNotFound):
@@ -136,6 +141,46 @@ func (o *output) repeat(ctx context.Context, out io.Writer, show func(w io.Write
 			fmt.Fprintln(out)
 		}
 	}
+}
+
+// noSubcommand refuses what follows a command and is none of its subcommands.
+func noSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s has no subcommand %.40q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// noArguments refuses what follows a command that has flags alone.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, and was given %.40q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// flagError says in words for people why the value of a flag can't be read.
+func flagError(_ *cobra.Command, err error) error {
+	var number *strconv.NumError
+	var value interface {
+		error
+		GetValue() string
+		Unwrap() error
+	}
+	if !errors.As(err, &value) || value.Unwrap() == nil {
+		return err
+	}
+	cause := value.Unwrap().Error()
+	text := strings.TrimSuffix(err.Error(), ": "+cause)
+	switch {
+	case errors.As(err, &number) && errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("%s: the number is too large", text)
+	case errors.As(err, &number), strings.Contains(cause, "strconv."):
+		return fmt.Errorf("%s: write a whole number", text)
+	case strings.HasPrefix(cause, "time: "):
+		return fmt.Errorf("%s: write a duration, such as 2s or 1m", text)
+	}
+	return err
 }
 
 // printJSON prints one object as a line.

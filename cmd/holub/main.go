@@ -81,6 +81,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(serveCommand(), sendCommand(), sessionCommand(), configCommand(),
 		queueCommand(), traceCommand(), reloadCommand(), retryCommand(), spoolCommand(), dsnCommand())
 	return root

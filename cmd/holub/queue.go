@@ -28,19 +28,26 @@ func queueCommand() *cobra.Command {
   WAITING     recipients that wait
   DUE         of these, recipients whose time has come: they wait for their turn
   IN FLIGHT   recipients that are tried right now
-  OLDEST      how long the oldest of them has waited
+  OLDEST      how long ago the oldest of them came
   NEXT        when the next one is tried; "paused" is how long a site that could not be reached is left alone
   WINDOW      how many attempts may run at once now, of how many at most: it grows on success and shrinks on failure
   LAST REPLY  what the site said last
 
-The subcommands list single recipients and act on them. When the server is down the queue can be read, but not changed.`,
+The subcommands list single recipients and act on them. When the server is down the queue can be read, but not changed.
+
+--site takes a site as it is named here, one of its hosts, a lane (what the routes call a place: mx:example.org,
+smtp://192.0.2.7:25) or the domain or host of a lane; "*" in it is any text. Where mail leads is looked up when it is due
+first: until then only its lane is known.
+
+Exit codes: 0 done, 64 wrong usage, 69 nothing matches, no such message, or the server does not run, 75 all that matches is
+in flight (try again) or no answer for now, 77 not allowed, 78 the configuration is wrong.`,
 		Example: `  holub queue --watch
   holub queue list --domain example.org
   holub queue show 06f3q8k2c9d1e4r7t0wx
-  holub queue retry --site mx.example.org
+  holub queue retry --site mx1.example.org
   holub queue hold --sender @example.com --dry-run
   holub queue bounce --older 3d --reason dns --text "No such domain"`,
-		Args: cobra.NoArgs,
+		Args: noSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withDesk(cmd, &flags, &out, func(ctx context.Context, desk admin.Desk, w io.Writer) error {
 				return showSites(ctx, desk, out.json, w)
@@ -109,9 +116,13 @@ func showSites(ctx context.Context, desk admin.Desk, asJSON bool, w io.Writer) e
 
 func siteCells(s admin.Site, now time.Time) []string {
 	name, next, window, oldest := s.Name, until(s.Next, now), "", ""
-	if name == "" {
-		name = "(not looked up yet)"
+	switch {
+	case name == "" && len(s.Lanes) == 1:
+		name = admin.ShortSite(s.Lanes[0]) + " (not looked up yet)"
+	case name == "":
+		name = fmt.Sprintf("(not looked up yet: %s)", counted(s.LaneCount, "place"))
 	}
+	name = admin.ShortSite(name)
 	switch {
 	case s.PausedUntil.After(now):
 		next = "paused " + shortDuration(s.PausedUntil.Sub(now))
@@ -161,7 +172,7 @@ match all of the flags.
   ID          the queue id of the message
   STATE       waiting, held (for an operator), or in-flight (being tried right now)
   AGE         since the message came
-  NEXT        when it is tried; with a paused site it may be later
+  NEXT        when it is tried; "paused" is how long its site, which could not be reached, is left alone
   TRIES       finished attempts
   SIZE        of the message, in octets
   SENDER      the reverse-path; <> is none: a report
@@ -179,6 +190,9 @@ Where a terminal is too narrow some columns are left out and texts are cut; --js
 			s, err := selector.selector(args)
 			if err != nil {
 				return err
+			}
+			if limit < 0 {
+				return errors.New("--limit must be at least 0")
 			}
 			return withDesk(cmd, flags, &out, func(ctx context.Context, desk admin.Desk, w io.Writer) error {
 				return showList(ctx, desk, s, limit, out.json, w, cmd.ErrOrStderr())
@@ -222,7 +236,7 @@ func showList(ctx context.Context, desk admin.Desk, s admin.Selector, limit int,
 		return fmt.Errorf("not all could be listed: %w", unread)
 	}
 	if !asJSON && n == 0 {
-		fmt.Fprintln(w, "Nothing matches.")
+		fmt.Fprintln(w, "Nothing matches."+siteHint(ctx, desk, s.Site))
 	} else if !asJSON && n == limit {
 		fmt.Fprintf(w, "These are the first %d; there may be more.\n", limit)
 	}
@@ -240,8 +254,11 @@ func entryCells(e admin.Entry, now time.Time) []string {
 	next := ""
 	if e.State == spool.Waiting.String() {
 		next = until(e.Next, now)
+		if e.PausedUntil.After(now) {
+			next = "paused " + shortDuration(e.PausedUntil.Sub(now))
+		}
 	}
-	site := e.Site
+	site := admin.ShortSite(e.Site)
 	if e.Via != "" {
 		site = "via " + site
 	}

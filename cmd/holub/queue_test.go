@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/holub-mail/holub/internal/admin"
 	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/internal/spool/lsm"
@@ -105,11 +106,13 @@ func filledMail(ts *testscript.TestScript, now time.Time) []*spool.Message {
 	return []*spool.Message{busy, report, held}
 }
 
-// filledHistory is the life of a message that is gone.
+// filledHistory is the life of a message that is gone, and the end of an older one.
 func filledHistory() []history.Event {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	id := filledID(8)
 	return []history.Event{
+		{At: at.Add(-time.Hour), ID: filledID(7), Kind: history.Deferred, From: "ann@example.com", To: []string{"gina@example.net"},
+			Reply: "0", Attempt: 1, Reason: "connect", Site: "mx:example.net tls=opportunistic"},
 		{At: at, ID: id, Kind: history.Accepted, From: "ann@example.com", To: []string{"bob@example.org", "fred@example.org"},
 			MessageID: "<1.2@example.com>", Client: "[192.0.2.1]:3456", Hello: "app.example.com", TLS: "TLS 1.3", Size: 1500},
 		{At: at.Add(time.Second), ID: id, Kind: history.Deferred, To: []string{"bob@example.org"}, Host: "mx.example.org [192.0.2.7]:25",
@@ -117,6 +120,44 @@ func filledHistory() []history.Event {
 		{At: at.Add(time.Minute), ID: id, Kind: history.Delivered, To: []string{"bob@example.org"}, Host: "mx.example.org [192.0.2.7]:25",
 			TLS: "TLS 1.3", Reply: "250 2.0.0 Ok: queued as 12345", Attempt: 2},
 		{At: at.Add(2 * time.Minute), ID: id, Kind: history.Operator, To: []string{"fred@example.org"}, Note: "removed by uid 0: spam"},
+	}
+}
+
+// TestPausedCells has the mail of a site that is left alone say for how long, and a site be named by its one lane.
+func TestPausedCells(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	e := admin.Entry{State: "waiting", Next: now, PausedUntil: now.Add(53 * time.Second), Site: "mx:doubt.test tls=opportunistic"}
+	if got := entryCells(e, now); got[3] != "paused 53s" || got[8] != "mx:doubt.test" {
+		t.Errorf("cells %q", got)
+	}
+	e.PausedUntil = now
+	if got := entryCells(e, now); got[3] != "now" {
+		t.Errorf("cells after the pause %q", got)
+	}
+	for _, tt := range []struct {
+		site admin.Site
+		want string
+	}{
+		{admin.Site{Lanes: []string{e.Site}, LaneCount: 1}, "mx:doubt.test (not looked up yet)"},
+		{admin.Site{Lanes: []string{"a", "b"}, LaneCount: 2}, "(not looked up yet: 2 places)"},
+		{admin.Site{Name: "smtp://192.0.2.7:25 tls=none"}, "smtp://192.0.2.7:25 tls=none"},
+	} {
+		if got := siteCells(tt.site, now)[0]; got != tt.want {
+			t.Errorf("%+v is %q, want %q", tt.site, got, tt.want)
+		}
+	}
+}
+
+// TestNothingWasSaid has no code 0 printed, and no reason beside a success.
+func TestNothingWasSaid(t *testing.T) {
+	var b strings.Builder
+	s := story{w: &b}
+	s.recipient(&admin.ShownRecipient{Entry: admin.Entry{State: "delivered", Attempts: 2}, Trail: []admin.Attempt{
+		{Reason: "connect", Host: "mx"}, {Host: "mx", Reply: "250 2.0.0 Ok"}}}, time.Time{})
+	for _, want := range []string{"Z  connect  mx: nothing was said\n", "Z  mx: 250 2.0.0 Ok\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
 	}
 }
 

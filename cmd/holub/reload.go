@@ -15,9 +15,10 @@ func reloadCommand() *cobra.Command {
 		Use:   "reload",
 		Short: "Have the running server read its configuration again",
 		Long: "Have the running server read its configuration file again, as SIGHUP does. It is taken as a whole, and what waits\n" +
-			"follows the new routes and schedules; or it is refused as a whole, with the reason, and the old one stays in force.",
+			"follows the new routes and schedules; or it is refused as a whole, with the reason, and the old one stays in force.\n\n" +
+			"Exit codes: 0 done, 69 no server listens at its control socket, 78 refused.",
 		Example: "  holub reload -c /etc/holub.toml",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := flags.reloadClient()
 			if err != nil {
@@ -27,6 +28,10 @@ func reloadCommand() *cobra.Command {
 			done, err := client.Reload(cmd.Context())
 			if errors.Is(err, admin.ErrRefused) {
 				return exit(exConfig, err)
+			}
+			if errors.Is(err, admin.ErrNotRunning) && flags.socket == "" {
+				err = fmt.Errorf("%w; the socket was looked for where the file puts it now: if data_dir or the control socket of it "+
+					"was changed, name the one in use with --socket", err)
 			}
 			if err != nil {
 				return deskError(err)

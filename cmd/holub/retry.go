@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holub-mail/holub/internal/admin"
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/queue"
 	"github.com/holub-mail/holub/internal/route"
@@ -18,7 +19,7 @@ func retryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry",
 		Short: "Show when mail is tried again",
-		Args:  cobra.NoArgs,
+		Args:  noSubcommand,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("say what to do: holub retry simulate; to try waiting mail now: holub queue retry")
 		},
@@ -44,7 +45,12 @@ no address is given. Nothing is sent, and no server is asked.
 
 While a site can't be reached at all it is left alone, and its mail may be tried later than planned here, never earlier.`,
 		Example: "  holub retry simulate -c /etc/holub.toml\n  holub retry simulate ann@example.org",
-		Args:    cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return errors.New("name one address, or none for the plan of [delivery]")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := loadConfig(file)
 			if err != nil {
@@ -82,7 +88,9 @@ func planFor(cfg *config.Config, args []string) (retryPlan, error) {
 			GiveUpAfter: d.GiveUpAfter, Connections: d.ConnectionsPerSite}}, nil
 	}
 	to, err := parseAddress(args[0])
-	if err == nil && to.IsNull() {
+	if err != nil {
+		err = fmt.Errorf("%w: %.80q", smtp.ErrMailbox, args[0]) // as typed
+	} else if to.IsNull() {
 		err = fmt.Errorf("%w: %q is no recipient", smtp.ErrMailbox, args[0])
 	}
 	if err != nil {
@@ -138,7 +146,7 @@ func (p retryPlan) show(limit int, asJSON bool, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "The plan for %s", p.what)
 	if p.lane != "" {
-		fmt.Fprintf(w, ", which goes to %s", printable([]byte(p.lane)))
+		fmt.Fprintf(w, ", which goes to %s", printable([]byte(admin.ShortSite(p.lane))))
 	}
 	fmt.Fprintf(w, ":\npauses of %s, then the last one again; warning after %s, returned after %s.\n\n", strings.Join(pauses, ", "),
 		config.FormatDuration(p.policy.WarnAfter), config.FormatDuration(p.policy.GiveUpAfter))

@@ -20,7 +20,7 @@ func showCommand(flags *deskFlags) *cobra.Command {
 		Use:   "show ID",
 		Short: "Show all there is to know of one message in the queue",
 		Long: "Show one message of the queue: who sent it, each recipient with its state, the trail of its attempts with every\n" +
-			"reply verbatim, and what happens next. For a message that is gone, or for more of its past, see holub trace.",
+			"reply verbatim, and what happens next. For a message that is gone, or for more of its past, see holub trace. Exit code 69: it is not there.",
 		Example: "  holub queue show 06f3q8k2c9d1e4r7t0wx\n  holub queue show 06f3q8k2c9d1e4r7t0wx --watch",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -31,12 +31,15 @@ func showCommand(flags *deskFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := spool.ParseID(strings.ToLower(args[0]))
 			if err != nil {
-				return exit(exUsage, err)
+				return exit(exUsage, fmt.Errorf("%w: %.40q", spool.ErrID, args[0]))
 			}
 			return withDesk(cmd, flags, &out, func(ctx context.Context, desk admin.Desk, w io.Writer) error {
 				m, err := desk.Show(ctx, id)
-				if err != nil {
+				if errors.Is(err, spool.ErrNotFound) {
 					return fmt.Errorf("%w; if it is gone, holub trace %s may tell", err, id)
+				}
+				if err != nil {
+					return err
 				}
 				if out.json {
 					return printJSON(w, m)
@@ -103,7 +106,7 @@ func (s *story) recipient(r *admin.ShownRecipient, now time.Time) {
 	if r.Warned {
 		s.field("Warned", "its sender was told of the delay")
 	}
-	s.field("Site", r.Site)
+	s.field("Site", admin.ShortSite(r.Site))
 	s.field("Via", r.Via)
 	if r.Class != admin.ClassNormal {
 		s.field("Class", r.Class)
@@ -123,6 +126,9 @@ func (s *story) recipient(r *admin.ShownRecipient, now time.Time) {
 		if a.TLS != "" {
 			who += " over " + a.TLS
 		}
-		s.line(4, "%s  %s  %s: %s", moment(a.At), a.Reason, who, a.Reply)
+		if a.Reply == "" {
+			a.Reply = "nothing was said"
+		}
+		s.line(4, "%s%s  %s: %s", moment(a.At), prefixed("  ", a.Reason), who, a.Reply)
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/holub-mail/holub/internal/admin"
 	"github.com/holub-mail/holub/internal/history"
-	"github.com/holub-mail/holub/internal/spool"
 )
 
 func traceCommand() *cobra.Command {
@@ -24,7 +23,9 @@ func traceCommand() *cobra.Command {
 		Short: "Tell the life of a message, also after it is gone",
 		Long: `Tell what became of messages, from the connection on which they came to the last reply, and what happens next to what
 still waits. WHAT is a queue id, a message-id, the address of a sender or recipient, or @DOMAIN. Of several messages
-the latest are told, the newest first. How long the past is kept is set by [history] of the configuration.`,
+the latest are told, the newest first. How long the past is kept is set by [history] of the configuration.
+
+Exit code 69: nothing is known of it.`,
 		Example: "  holub trace 06f3q8k2c9d1e4r7t0wx\n  holub trace ann@example.org --limit 3\n" +
 			"  holub trace '<20260301.1@example.org>'\n  holub trace @example.org --json",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -34,6 +35,9 @@ the latest are told, the newest first. How long the past is kept is set by [hist
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 1 {
+				return errors.New("--limit must be at least 1")
+			}
 			return withDesk(cmd, &flags, &out, func(ctx context.Context, desk admin.Desk, w io.Writer) error {
 				return trace(ctx, desk, args[0], limit, out.json, w)
 			})
@@ -46,7 +50,9 @@ the latest are told, the newest first. How long the past is kept is set by [hist
 }
 
 func trace(ctx context.Context, desk admin.Desk, what string, limit int, asJSON bool, w io.Writer) error {
-	lives, failed := desk.Trace(ctx, what, limit)
+	lives, failed := desk.Trace(ctx, what, limit+1) // one more, to know whether there are others
+	more := len(lives) > limit
+	lives = lives[:min(len(lives), limit)]
 	for i := range lives {
 		var err error
 		if asJSON {
@@ -62,7 +68,11 @@ func trace(ctx context.Context, desk admin.Desk, what string, limit int, asJSON 
 		}
 	}
 	if failed == nil && len(lives) == 0 {
-		return fmt.Errorf("%w: nothing is known of %s: it never came here, or longer ago than [history] keeps", spool.ErrNotFound, what)
+		return exit(exUnavailable, fmt.Errorf("nothing is known of %s: it never came here, or longer ago than [history] keeps",
+			printable([]byte(what))))
+	}
+	if more && !asJSON {
+		fmt.Fprintf(w, "\nThere are more than the latest %d: --limit\n", limit)
 	}
 	return failed
 }
@@ -127,7 +137,11 @@ func headline(e *admin.Event) string {
 	case history.Reported:
 		return "a report was written: " + e.Report
 	case history.Operator:
-		return strings.TrimSpace("an operator: " + e.Note + " " + to)
+		done, how, by := admin.Note(e.Note)
+		if by != "" {
+			by = " (" + by + ")"
+		}
+		return "an operator: " + done + prefixed(" ", to) + prefixed(" ", how) + by
 	}
 	return strings.TrimSpace(e.Kind + " " + to)
 }
@@ -149,9 +163,10 @@ func details(e *admin.Event) []string {
 		host = "this server"
 	}
 	add(e.Reply != "", "%s said: %s", host, strings.ReplaceAll(e.Reply, "\n", " | "))
+	add(e.Reply == "" && e.Attempt > 0, "nothing was said")
 	add(e.Attempt > 0 || e.Reason != "", "%s", strings.TrimPrefix(prefixed("attempt ", attemptNumber(e.Attempt))+prefixed(", ", e.Reason), ", "))
 	add(!e.Next.IsZero(), "next attempt at %s", moment(e.Next))
-	add(e.Site != "", "site %s", e.Site)
+	add(e.Site != "", "site %s", admin.ShortSite(e.Site))
 	add(e.Cause != "", "about message %s", e.Cause)
 	add(e.Report != "" && history.Kind(e.Kind) != history.Reported, "report %s", e.Report)
 	add(e.Note != "" && history.Kind(e.Kind) != history.Operator, "%s", e.Note)

@@ -78,7 +78,7 @@ type pick struct {
 
 // run goes through all messages that may match, as they are now: reports that come of bounces are not among them.
 func (d *deed) run(ctx context.Context) error {
-	v := d.l.view(false)
+	v := d.l.view(d.a.DryRun)
 	for msg, err := range d.l.reader.messages(ctx, d.m) {
 		if err != nil {
 			if d.problem(err) {
@@ -282,6 +282,9 @@ func (d *deed) commit(ctx context.Context, chunk []work, t *taken) error {
 		for _, n := range w.ns {
 			r := w.msg.Recipients[n]
 			verbs[d.a.Verb].change(&r, &d.a, now)
+			if d.a.Verb != Retry && r.State == spool.Waiting && r.Next.Before(w.msg.Asked.Held) {
+				r.Next = w.msg.Asked.Held // RFC 4865: its client asked for that; only who says "now" is above it
+			}
 			update.Recipients[n] = r
 		}
 		ops = append(ops, update)

@@ -39,7 +39,7 @@ func TestVerbs(t *testing.T) {
 		note    string
 	}{
 		{Action{Verb: Retry}, Result{Recipients: 1, Messages: 1, Skipped: 1},
-			[]after{{spool.Waiting, spool.ReasonOperator, true, ""}, held}, 0, "asked to be tried again by uid 7"},
+			[]after{{spool.Waiting, spool.ReasonOperator, true, ""}, held}, 0, "made due now by uid 7"},
 		{Action{Verb: Hold, Text: "looks odd"}, Result{Recipients: 1, Messages: 1, Skipped: 1},
 			[]after{{spool.Held, spool.ReasonOperator, false, ""}, held}, 0, "held by uid 7: looks odd"},
 		{Action{Verb: Release}, Result{Recipients: 1, Messages: 1, Skipped: 1},

@@ -55,7 +55,7 @@ type Site struct {
 	Window      int       `json:"window,omitempty"` // how many attempts may run at once now
 	Cap         int       `json:"cap,omitempty"`    // how far the window may grow
 	Failures    int       `json:"failures,omitempty"`
-	Oldest      time.Time `json:"oldest,omitzero"` // since when the oldest waits
+	Oldest      time.Time `json:"oldest,omitzero"` // since when the oldest waits or is in flight
 	Next        time.Time `json:"next,omitzero"`   // of what is not due: when the first of it is
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	Reply       string    `json:"reply,omitempty"` // the last one
@@ -73,17 +73,19 @@ type Entry struct {
 	Sender    string    `json:"sender"`
 	Recipient string    `json:"recipient"`
 	Site      string    `json:"site"`
-	Via       string    `json:"via,omitempty"` // where an operator sends it in place of the routes
-	State     string    `json:"state"`         // waiting, held, in-flight; by Show also delivered, bounced, dropped
-	Reason    string    `json:"reason"`
-	Class     string    `json:"class"` // urgent, normal, bulk
+	Via       string    `json:"via,omitempty"`    // where an operator sends it in place of the routes
+	State     string    `json:"state"`            // waiting, held, in-flight; by Show also delivered, bounced, dropped
+	Reason    string    `json:"reason,omitempty"` // "" of what was delivered
+	Class     string    `json:"class"`            // urgent, normal, bulk
 	Attempts  int       `json:"attempts"`
 	Doubts    int       `json:"doubts"` // attempts after which it may have been delivered
 	Arrived   time.Time `json:"arrived"`
 	Next      time.Time `json:"next,omitzero"`
-	Size      int64     `json:"size"`
-	Host      string    `json:"host,omitempty"` // who gave Reply; "" is this server
-	Reply     string    `json:"reply,omitempty"`
+	// PausedUntil is until when its site is left alone, where that is longer than Next.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	Size        int64     `json:"size"`
+	Host        string    `json:"host,omitempty"` // who gave Reply; "" is this server
+	Reply       string    `json:"reply,omitempty"`
 }
 
 // Shown is a message with all there is to know about it.
@@ -112,10 +114,10 @@ type ShownRecipient struct {
 // Attempt is one finished attempt.
 type Attempt struct {
 	At     time.Time `json:"at"`
-	Reason string    `json:"reason"`
+	Reason string    `json:"reason,omitempty"` // why it was no success; "" of one that was
 	Host   string    `json:"host,omitempty"`
 	TLS    string    `json:"tls,omitempty"`
-	Reply  string    `json:"reply"`
+	Reply  string    `json:"reply,omitempty"` // "": nothing was said
 }
 
 // Life is what is known of a message: what happened to it, and what is still owed.

@@ -60,6 +60,12 @@ func TestSelectors(t *testing.T) {
 		{Selector{State: StateInFlight}, ""},
 		{Selector{Site: "mx:sub.example.org tls=opportunistic"}, "b0"},
 		{Selector{Site: "MX:Example.org tls=opportunistic"}, "a0 a1"},
+		{Selector{Site: "mx:sub.example.org"}, "b0"},
+		{Selector{Site: "example.org"}, "a0 a1"},
+		{Selector{Site: "*.example.org"}, "b0"},
+		{Selector{Site: "192.0.2.1"}, "c0"},
+		{Selector{Site: "bürger.example"}, "d0"},
+		{Selector{Site: "*"}, "a0 a1 b0 c0 d0"},
 		{Selector{Site: "nowhere"}, ""},
 		{Selector{Sender: "@example.net", State: "held", Class: "normal"}, "c0"},
 	} {

@@ -136,8 +136,18 @@ func heap() uint64 {
 func (l *Live) Sites(context.Context) ([]Site, error) {
 	known := l.o.Queue.Sites()
 	sites := make([]Site, 0, len(known))
+	flying := map[string]time.Time{} // by site, since when the oldest is here
+	for _, w := range l.o.Queue.Flying() {
+		if at := w.ID.Time(); flying[w.Site].IsZero() || at.Before(flying[w.Site]) {
+			flying[w.Site] = at
+		}
+	}
 	for _, s := range known {
-		sites = append(sites, newSite(s, l.reader.now()))
+		site := newSite(s, l.reader.now())
+		if at := flying[s.Name]; !at.IsZero() && (site.Oldest.IsZero() || at.Before(site.Oldest)) {
+			site.Oldest = at
+		}
+		sites = append(sites, site)
 	}
 	sortSites(sites)
 	return sites, nil
@@ -147,7 +157,7 @@ func newSite(s queue.Site, now time.Time) Site {
 	site := Site{
 		Name: s.Name, Lanes: s.LaneNames, LaneCount: s.Lanes, Waiting: s.Ready + s.Later, Due: s.Ready, InFlight: s.Running,
 		Window: s.Window, Cap: s.Cap, Failures: s.Failures, Oldest: s.Oldest, Next: s.NextDue, PausedUntil: s.PausedUntil,
-		Reply: s.Said, ReplyAt: s.SaidAt,
+		Reply: said(s.Said), ReplyAt: s.SaidAt,
 	}
 	if !site.PausedUntil.After(now) {
 		site.PausedUntil = time.Time{}
@@ -186,7 +196,7 @@ func (l *Live) siteOf(lane string) string {
 // List reads the spool, and says what of it is in flight.
 func (l *Live) List(ctx context.Context, s Selector, limit int) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		l.reader.list(ctx, s, limit, l.view(false))(yield)
+		l.reader.list(ctx, s, limit, l.view(true))(yield)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holub-mail/holub/internal/route"
@@ -138,12 +137,19 @@ func (v view) entry(m *spool.Message, n int) Entry {
 	if !r.Reply.IsZero() {
 		e.Reply = r.Reply.Text()
 	}
+	if r.State == spool.Delivered {
+		e.Reason = "" // there is nothing to give reasons for
+	}
 	if r.State.Done() {
 		return e
 	}
 	e.Site = v.site(v.r.Route(spool.PendingOf(m, n, r)).Lane)
 	if r.State == spool.Waiting && v.flying[part{m.ID, n}] {
 		e.State = StateInFlight
+	}
+	until := v.sites[e.Site].PausedUntil
+	if e.State == spool.Waiting.String() && until.After(v.r.now()) && until.After(r.Next) {
+		e.PausedUntil = until
 	}
 	return e
 }
@@ -159,8 +165,10 @@ func (v view) match(m *matcher, msg *spool.Message) []int {
 		if !m.ofSpool(r) || !v.stateFits(m, part{msg.ID, n}, r) {
 			continue
 		}
-		if m.site != "" && !v.siteFits(m.site, spool.PendingOf(msg, n, r)) {
-			continue
+		if len(m.site.wanted) > 0 {
+			if lane := v.r.Route(spool.PendingOf(msg, n, r)).Lane; !m.site.matches(lane, v.site(lane)) {
+				continue
+			}
 		}
 		ns = append(ns, n)
 	}
@@ -176,11 +184,6 @@ func (v view) stateFits(m *matcher, p part, r *spool.Recipient) bool {
 		return !v.flying[p]
 	}
 	return true
-}
-
-func (v view) siteFits(wanted string, p spool.Pending) bool {
-	lane := v.r.Route(p).Lane
-	return strings.EqualFold(lane, wanted) || strings.EqualFold(v.site(lane), wanted)
 }
 
 // messages gives the messages that may match: those that are named, or all of the spool. Where no message is named those

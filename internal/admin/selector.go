@@ -16,7 +16,7 @@ import (
 type Selector struct {
 	IDs       []string      `json:"ids,omitempty"`       // queue ids: any of them
 	Domain    string        `json:"domain,omitempty"`    // of the recipient: "example.org", or "*.example.org" for all below it
-	Site      string        `json:"site,omitempty"`      // as Sites names it, or one of its lanes
+	Site      string        `json:"site,omitempty"`      // what SiteNames gives of it, or a pattern of that with "*"
 	Sender    string        `json:"sender,omitempty"`    // "ann@example.org", "@example.org", or "<>"
 	Recipient string        `json:"recipient,omitempty"` // the same
 	OlderThan time.Duration `json:"older_ns,omitempty"`  // since it arrived
@@ -57,7 +57,7 @@ type matcher struct {
 	domain    domainMatch
 	sender    addressMatch
 	recipient addressMatch
-	site      string
+	site      siteMatch
 	before    time.Time // arrived by then; zero: whenever
 	after     time.Time
 	reason    spool.Reason
@@ -68,7 +68,7 @@ type matcher struct {
 
 // compile reads a selector. Errors wrap ErrWrong.
 func (s Selector) compile(now time.Time) (*matcher, error) {
-	m := &matcher{site: strings.ToLower(s.Site), anyReason: s.Reason == "", class: s.Class, state: s.State}
+	m := &matcher{site: parseSiteMatch(s.Site), anyReason: s.Reason == "", class: s.Class, state: s.State}
 	var err error
 	note := func(what string, e error) {
 		if e != nil && err == nil {
@@ -77,7 +77,9 @@ func (s Selector) compile(now time.Time) (*matcher, error) {
 	}
 	for _, text := range s.IDs {
 		id, e := spool.ParseID(strings.ToLower(text))
-		note("id", e)
+		if e != nil {
+			note("id", fmt.Errorf("%w: %.40q", spool.ErrID, text))
+		}
 		if m.wanted == nil {
 			m.wanted = make(map[spool.ID]bool, len(s.IDs))
 		}
@@ -145,7 +147,7 @@ func parseDomainMatch(s string) (d domainMatch, err error) {
 	name, below := strings.CutPrefix(s, "*.")
 	domain, err := parseDomain(name)
 	if err != nil {
-		return d, err
+		return d, fmt.Errorf("%.80q is not a domain", s)
 	}
 	return domainMatch{domain.Key(), below}, nil
 }
@@ -154,7 +156,7 @@ func parseDomainMatch(s string) (d domainMatch, err error) {
 func parseDomain(s string) (smtp.Domain, error) {
 	p, err := smtp.ParsePath("<x@" + s + ">")
 	if err != nil {
-		return smtp.Domain{}, fmt.Errorf("%.80q is not a domain", s)
+		return smtp.Domain{}, err
 	}
 	return p.Domain, nil
 }
@@ -190,11 +192,14 @@ func parseAddressMatch(s string) (a addressMatch, err error) {
 		}
 		return a, err
 	}
+	text := s
 	if !strings.HasPrefix(s, "<") {
-		s = "<" + s + ">"
+		text = "<" + s + ">"
 	}
-	a.path, err = smtp.ParsePath(s)
-	return a, err
+	if a.path, err = smtp.ParsePath(text); err != nil {
+		return a, fmt.Errorf("%.80q is neither an address nor @DOMAIN nor <>", s)
+	}
+	return a, nil
 }
 
 func (a addressMatch) matches(p smtp.Path) bool {

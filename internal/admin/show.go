@@ -39,7 +39,14 @@ func (v view) shown(m *spool.Message, n int) ShownRecipient {
 	r := &m.Recipients[n]
 	s := ShownRecipient{Entry: v.entry(m, n), Warned: r.Warned}
 	for _, a := range r.Trail {
-		s.Trail = append(s.Trail, Attempt{At: a.At, Reason: a.Reason.String(), Host: a.Host, TLS: a.TLS, Reply: a.Reply.Text()})
+		shown := Attempt{At: a.At, Host: a.Host, TLS: a.TLS}
+		if !a.Reply.Positive() {
+			shown.Reason = a.Reason.String()
+		}
+		if !a.Reply.IsZero() {
+			shown.Reply = a.Reply.Text()
+		}
+		s.Trail = append(s.Trail, shown)
 	}
 	if r.State == spool.Waiting {
 		if policy := v.r.Route(spool.PendingOf(m, n, r)).Policy; policy != nil {
@@ -63,11 +70,11 @@ func (v view) future(m *spool.Message, r *spool.Recipient, s *ShownRecipient) st
 		return "it is held until an operator releases, bounces or removes it"
 	case s.State == StateInFlight:
 		return "it is being tried now"
-	case now.Before(m.Asked.Held):
+	case now.Before(m.Asked.Held) && !r.Next.Before(m.Asked.Held):
 		return fmt.Sprintf("its client asked to hold it until %s", clock(m.Asked.Held))
 	}
-	if until := v.sites[s.Site].PausedUntil; until.After(now) && until.After(r.Next) {
-		return fmt.Sprintf("its site could not be reached and is left alone until %s", clock(until))
+	if !s.PausedUntil.IsZero() {
+		return fmt.Sprintf("its site could not be reached and is left alone until %s", clock(s.PausedUntil))
 	}
 	if r.Next.After(now) {
 		return fmt.Sprintf("it is tried at %s", clock(r.Next))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/smtp"
 )
 
 // defaultLives is how many lives Trace gives where nobody said how many.
@@ -129,11 +130,23 @@ func newLife(l history.Life) Life {
 }
 
 func newEvent(e *history.Event) Event {
+	reason := e.Reason
+	if e.Kind == history.Delivered {
+		reason = ""
+	}
 	return Event{
 		At: e.At, ID: idText(e.ID), Kind: string(e.Kind), From: e.From, To: e.To, MessageID: e.MessageID, Client: e.Client,
-		Hello: e.Hello, TLS: e.TLS, Size: e.Size, Host: e.Host, Reply: e.Reply, Reason: e.Reason, Attempt: e.Attempt,
+		Hello: e.Hello, TLS: e.TLS, Size: e.Size, Host: e.Host, Reply: said(e.Reply), Reason: reason, Attempt: e.Attempt,
 		Next: e.Next, Site: e.Site, Cause: idText(e.Cause), Report: idText(e.Report), Note: e.Note,
 	}
+}
+
+// said is "" for the text of the zero smtp.Reply: nothing was said.
+func said(reply string) string {
+	if reply == (smtp.Reply{}).Text() {
+		return ""
+	}
+	return reply
 }
 
 // idText is "" for the id of no message.

@@ -17,7 +17,7 @@ var verbs = map[Verb]struct {
 	change func(r *spool.Recipient, a *Action, now time.Time)
 	wakes  bool // the pauses of its sites end
 }{
-	Retry: {past: "asked to be tried again", states: []spool.State{spool.Waiting}, wakes: true,
+	Retry: {past: "made due now", states: []spool.State{spool.Waiting}, wakes: true,
 		change: func(r *spool.Recipient, _ *Action, now time.Time) { dueNow(r, now) }},
 	Hold: {past: "held", states: []spool.State{spool.Waiting},
 		change: func(r *spool.Recipient, _ *Action, _ time.Time) { r.State, r.Reason = spool.Held, spool.ReasonOperator }},
@@ -112,4 +112,27 @@ func (a *Action) note() string {
 		s += ": " + a.Text
 	}
 	return s
+}
+
+// Note takes apart what the history says of an action: what was done ("held"), how ("to smtp://relay.example.net:25"), and by
+// whom and why ("uid 0: stolen account"). What it does not know is done as a whole.
+func Note(note string) (done, how, by string) {
+	for _, v := range verbs {
+		rest, ok := strings.CutPrefix(note, v.past)
+		if !ok || rest != "" && rest[0] != ' ' && rest[0] != ':' || len(v.past) < len(done) {
+			continue
+		}
+		done = v.past
+		why := strings.Index(rest, ": ")
+		if who := strings.Index(rest, " by "); who >= 0 && (why < 0 || who < why) {
+			how, by = rest[:who], rest[who+len(" by "):]
+		} else if how = rest; why >= 0 {
+			how, by = rest[:why], rest[why+len(": "):]
+		}
+		how = strings.TrimSpace(how)
+	}
+	if done == "" {
+		return note, "", ""
+	}
+	return done, how, by
 }

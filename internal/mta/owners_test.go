@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holub-mail/holub/internal/admin"
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/dnstest"
 	"github.com/holub-mail/holub/internal/queue"
@@ -238,5 +239,40 @@ func TestReloadBeforeRun(t *testing.T) {
 	}
 	if _, err := m.Reload(t.Context()); err == nil {
 		t.Error("a server that has stopped took a new configuration")
+	}
+}
+
+// TestHeldByClient: what an operator holds and releases again still waits for the time that its client asked for; only an
+// operator who wants it tried now gets that.
+func TestHeldByClient(t *testing.T) {
+	m := newMTA(t, twoRoutes)
+	close(m.takenUp)
+	desk := m.desk(m.live.Load().cfg)
+	msg := message(t, m, "<0@a.example>")
+	msg.Arrived = time.Now()
+	msg.Asked.Held = msg.Arrived.Add(48 * time.Hour)
+	msg.Recipients[0].Next = msg.Started()
+	if err := m.engine.Apply(t.Context(), spool.Put{Message: msg}); err != nil {
+		t.Fatal(err)
+	}
+	m.queueAccepted(msg)
+	next := func(verb admin.Verb) time.Time {
+		t.Helper()
+		r, err := desk.Act(t.Context(), admin.Action{Verb: verb, Selector: admin.Selector{All: true}})
+		if err != nil || r.Recipients != 1 {
+			t.Fatal(verb, r, err)
+		}
+		got, err := m.engine.Load(t.Context(), msg.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Recipients[0].Next
+	}
+	next(admin.Hold)
+	if at := next(admin.Release); time.Until(at) < 47*time.Hour {
+		t.Errorf("released, it is due at %v", at)
+	}
+	if at := next(admin.Retry); time.Until(at) > time.Minute {
+		t.Errorf("to be tried now, it is due at %v", at)
 	}
 }
