@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,8 @@ func spoolCommand() *cobra.Command {
 }
 
 // withSpool opens the spool of a configuration, works on it until it is done or interrupted, and closes it.
-func withSpool(cmd *cobra.Command, file string, opts lsm.Options, work func(ctx context.Context, e spool.Engine) error) error {
+func withSpool(cmd *cobra.Command, file string, opts lsm.Options,
+	work func(ctx context.Context, e spool.Engine, dir string) error) error {
 	cfg, err := loadConfig(file)
 	if err != nil {
 		return err
@@ -46,6 +48,11 @@ func withSpool(cmd *cobra.Command, file string, opts lsm.Options, work func(ctx 
 	switch {
 	case errors.Is(err, spool.ErrInUse):
 		return exit(exTempFail, fmt.Errorf("the server runs, or another process has its spool; stop it first: %w", err))
+	case errors.Is(err, spool.ErrDamaged) && opts.ReadOnly:
+		return exit(exDataErr, fmt.Errorf("the spool is damaged and can't be looked at as it is. %s. The damage: %s",
+			mends(dir), oneLine(err)))
+	case errors.Is(err, spool.ErrDamaged):
+		return exit(exDataErr, errors.New(oneLine(err)))
 	case errors.Is(err, fs.ErrNotExist):
 		return exit(exNoInput, fmt.Errorf("there is no spool in %s: name the configuration of the server with -c", dir))
 	case errors.Is(err, fs.ErrPermission):
@@ -55,7 +62,19 @@ func withSpool(cmd *cobra.Command, file string, opts lsm.Options, work func(ctx 
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return errors.Join(work(ctx, engine), exit(exOSErr, engine.Close()))
+	return errors.Join(work(ctx, engine, dir), exit(exOSErr, engine.Close()))
+}
+
+// mends says what becomes of a damaged spool.
+func mends(dir string) string {
+	return "At its start `holub serve` turns back single bits that flipped and sets aside what it can't mend, with copies in " +
+		filepath.Join(dir, "damaged")
+}
+
+// oneLine gives the text of an error without what the store says to itself in it.
+func oneLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n<corruption detail carrier>", "")
+	return printable([]byte(strings.ReplaceAll(text, "\n", "; ")))
 }
 
 func spoolCheckCommand(file *string) *cobra.Command {
@@ -67,25 +86,30 @@ func spoolCheckCommand(file *string) *cobra.Command {
 		Example: "  holub spool check -c /etc/holub.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withSpool(cmd, *file, lsm.Options{ReadOnly: true}, func(ctx context.Context, e spool.Engine) error {
-				out := cmd.OutOrStdout()
-				sum, err := spool.Check(ctx, e, func(f spool.Finding) { fmt.Fprintln(out, printable([]byte(f.String()))) })
-				if err != nil {
-					return exit(exOSErr, err)
-				}
-				fmt.Fprintf(out, "%s with %s (%d waiting, %d held), content of %s\n", counted(sum.Messages, "message"),
-					counted(sum.Recipients, "recipient"), sum.Waiting, sum.Held, shortSize(sum.Octets))
-				if sum.Damaged > 0 {
-					fmt.Fprintf(out, "%s set aside, which nothing is lost with as long as the folder is kept\n", counted(sum.Damaged, "damaged record"))
-				}
-				if sum.Bad == 0 {
-					fmt.Fprintln(out, "all that can be delivered is sound")
-					return nil
-				}
-				return exit(exDataErr, fmt.Errorf("the spool has %s", counted(sum.Bad, "fault")))
+			return withSpool(cmd, *file, lsm.Options{ReadOnly: true}, func(ctx context.Context, e spool.Engine, dir string) error {
+				return checkSpool(ctx, e, dir, cmd.OutOrStdout())
 			})
 		},
 	}
+}
+
+// checkSpool prints what is wrong in a spool, what is in it, and what to do.
+func checkSpool(ctx context.Context, e spool.Engine, dir string, out io.Writer) error {
+	sum, err := spool.Check(ctx, e, func(f spool.Finding) { fmt.Fprintln(out, printable([]byte(f.String()))) })
+	if err != nil {
+		return exit(exOSErr, err)
+	}
+	fmt.Fprintf(out, "%s with %s (%d waiting, %d held), content of %s\n", counted(sum.Messages, "message"),
+		counted(sum.Recipients, "recipient"), sum.Waiting, sum.Held, shortSize(sum.Octets))
+	if sum.Damaged > 0 {
+		fmt.Fprintf(out, "%s set aside, which nothing is lost with as long as the folder is kept\n", counted(sum.Damaged, "damaged record"))
+	}
+	if sum.Bad == 0 {
+		fmt.Fprintln(out, "all that can be delivered is sound")
+		return nil
+	}
+	fmt.Fprintln(out, mends(dir))
+	return exit(exDataErr, fmt.Errorf("the spool has %s", counted(sum.Bad, "fault")))
 }
 
 func spoolExportCommand(file *string) *cobra.Command {
@@ -93,23 +117,25 @@ func spoolExportCommand(file *string) *cobra.Command {
 		Use:   "export FILE",
 		Short: "Write all mail of the spool to a file",
 		Long: "Write all mail that waits or is held, with the state of each recipient, to a new file, or to standard output (-). The spool\n" +
-			"stays as it is: import the file elsewhere, and do not start both servers, or the mail is sent twice.",
+			"stays as it is: import the file elsewhere, and do not start both servers, or the mail is sent twice. Exit code 65: what is\n" +
+			"named was damaged and left out; the file is good without it.",
 		Example: "  holub spool export queue.holub\n  holub spool export - | ssh mx2 holub spool import -",
 		Args:    oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withSpool(cmd, *file, lsm.Options{ReadOnly: true}, func(ctx context.Context, e spool.Engine) error {
+			return withSpool(cmd, *file, lsm.Options{ReadOnly: true}, func(ctx context.Context, e spool.Engine, _ string) error {
 				n, err := exportTo(ctx, e, args[0], cmd.OutOrStdout())
-				if err != nil {
+				if err != nil && !errors.Is(err, spool.ErrDamaged) {
 					return exit(exOSErr, err)
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "exported %s\n", counted(n, "message"))
-				return nil
+				return exit(exDataErr, err)
 			})
 		},
 	}
 }
 
-// exportTo writes the archive; a file appears under its name only when all of it is on disk, and never replaces another.
+// exportTo writes the archive; a file appears under its name only when all of it is on disk, and never replaces another. With
+// spool.ErrDamaged it is there, without the messages that the error names.
 func exportTo(ctx context.Context, e spool.Engine, name string, stdout io.Writer) (n int, err error) {
 	if name == "-" {
 		return archive.Export(ctx, e, stdout)
@@ -122,14 +148,20 @@ func exportTo(ctx context.Context, e spool.Engine, name string, stdout io.Writer
 		return n, err
 	}
 	defer os.Remove(f.Name())
-	n, err = archive.Export(ctx, e, f)
+	n, left := archive.Export(ctx, e, f)
+	if !errors.Is(left, spool.ErrDamaged) {
+		left, err = nil, left
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return n, fmt.Errorf("write %s: %w", name, err)
 	}
-	return n, os.Link(f.Name(), name)
+	if err := os.Link(f.Name(), name); err != nil {
+		return n, err
+	}
+	return n, left
 }
 
 func spoolImportCommand(file *string) *cobra.Command {
@@ -137,7 +169,8 @@ func spoolImportCommand(file *string) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Take the mail of an exported file into the spool",
 		Long: "Take all mail of a file that holub spool export wrote, or of standard input (-), into the spool; it is made where there is\n" +
-			"none. Messages that are there already are left as they are, so an import that broke off can be repeated.",
+			"none. Messages that are there already are left as they are, so an import that broke off can be repeated. Exit code 65:\n" +
+			"what is named was changed or cut since the export and left out.",
 		Example: "  holub spool import queue.holub -c /etc/holub.toml",
 		Args:    oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -150,13 +183,23 @@ func spoolImportCommand(file *string) *cobra.Command {
 				defer f.Close()
 				in = f
 			}
-			return withSpool(cmd, *file, lsm.Options{}, func(ctx context.Context, e spool.Engine) error {
+			return withSpool(cmd, *file, lsm.Options{}, func(ctx context.Context, e spool.Engine, _ string) error {
 				added, known, err := archive.Import(ctx, e, in)
 				fmt.Fprintf(cmd.ErrOrStderr(), "imported %s; %d were there already\n", counted(added, "message"), known)
-				return exit(exDataErr, err)
+				return exit(importCode(err), err)
 			})
 		},
 	}
+}
+
+// importCode tells what is wrong with the file from what is wrong with the machine.
+func importCode(err error) int {
+	for _, ofFile := range []error{archive.ErrEnvelope, archive.ErrCut, archive.ErrHeader, spool.ErrDamaged} {
+		if errors.Is(err, ofFile) {
+			return exDataErr
+		}
+	}
+	return exOSErr
 }
 
 func oneFile(_ *cobra.Command, args []string) error {

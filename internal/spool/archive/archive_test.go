@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -313,7 +314,8 @@ func TestDamagedEntry(t *testing.T) {
 	}
 	replace := func(old, new string) func([]entry) []entry {
 		return func(all []entry) []entry {
-			all[2].b = []byte(strings.Replace(string(all[2].b), old, new, 1))
+			all[4].b = []byte(strings.Replace(string(all[4].b), old, new, 1))
+			all[3].b = (&sums{sha256.Sum256(all[4].b), sha256.Sum256(all[5].b)}).encode(strings.TrimSuffix(all[4].name, ".json"))
 			return all
 		}
 	}
@@ -326,12 +328,18 @@ func TestDamagedEntry(t *testing.T) {
 		"later version":        {replace(`"version": 1`, `"version": 2`), 2},
 		"unknown state":        {replace(`"state": "`, `"state": "un`), 2},
 		"no recipients":        {replace(`"recipients"`, `"recipients": [], "recipients"`), 3}, // the last of two counts
-		"content missing":      {func(all []entry) []entry { return slices.Delete(all, 3, 4) }, 2},
-		"envelope missing":     {func(all []entry) []entry { return slices.Delete(all, 2, 3) }, 2},
-		"content cut":          {func(all []entry) []entry { all[3].b = append(all[3].b, 'x'); return all }, 2},
-		"of another":           {func(all []entry) []entry { all[2].name, all[4].name = all[4].name, all[2].name; return all }, 1},
-		"a stranger":           {func(all []entry) []entry { return slices.Insert(all, 2, entry{"README", nil}) }, 3},
-		"last without content": {func(all []entry) []entry { return slices.Delete(all, 5, 6) }, 2},
+		"sums missing":         {func(all []entry) []entry { return slices.Delete(all, 3, 4) }, 2},
+		"envelope missing":     {func(all []entry) []entry { return slices.Delete(all, 4, 5) }, 2},
+		"content missing":      {func(all []entry) []entry { return slices.Delete(all, 5, 6) }, 2},
+		"message missing":      {func(all []entry) []entry { return slices.Delete(all, 3, 6) }, 2},
+		"sums spoilt":          {func(all []entry) []entry { all[3].b[9] ^= 0x20; return all }, 2},
+		"sums cut":             {func(all []entry) []entry { all[3].b = all[3].b[:70]; return all }, 2},
+		"address changed":      {func(all []entry) []entry { all[4].b[bytes.IndexByte(all[4].b, '@')-1] ^= 1; return all }, 2},
+		"content changed":      {func(all []entry) []entry { all[8].b[0] ^= 1; return all }, 2},
+		"content longer":       {func(all []entry) []entry { all[5].b = append(all[5].b, 'x'); return all }, 2},
+		"of another":           {func(all []entry) []entry { all[4].name, all[7].name = all[7].name, all[4].name; return all }, 1},
+		"a stranger":           {func(all []entry) []entry { return slices.Insert(all, 3, entry{"README", nil}) }, 3},
+		"last without content": {func(all []entry) []entry { return slices.Delete(all, 8, 9) }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := c.spoil(entries(t, file.Bytes()))
@@ -355,6 +363,72 @@ func TestDamagedEntry(t *testing.T) {
 	}
 	if _, _, err := Import(t.Context(), newSpool(t), strings.NewReader(strings.Repeat("no tar", 1000))); err == nil {
 		t.Error("what is no tar was imported")
+	}
+}
+
+// Whatever bit turns in a file, no message comes out of it changed, and none is missing without a word.
+func TestFlips(t *testing.T) {
+	from := newSpool(t)
+	want := put(t, from, 4)
+	var file bytes.Buffer
+	if _, err := Export(t.Context(), from, &file); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(7, 8))
+	for at := 0; at < file.Len(); at += 1 + rng.IntN(700) {
+		b := bytes.Clone(file.Bytes())
+		b[at] ^= 1 << rng.IntN(8)
+		to := newSpool(t)
+		n, known, err := Import(t.Context(), to, bytes.NewReader(b))
+		if known != 0 || n < len(want) && err == nil {
+			t.Errorf("octet %d: %d new, %d known, %v", at, n, known, err)
+		}
+		there := map[spool.ID]*spool.Message{}
+		for m, err := range to.List(t.Context(), spool.ID{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			there[m.ID] = want[m.ID]
+		}
+		if len(there) != n {
+			t.Errorf("octet %d: %d said to be new, %d there", at, n, len(there))
+		}
+		same(t, to, there)
+		if err := to.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// After a header that can't be read the file is read to its end, to say how many messages are missing.
+func TestDamagedHeader(t *testing.T) {
+	from := newSpool(t)
+	put(t, from, 3)
+	var file bytes.Buffer
+	if _, err := Export(t.Context(), from, &file); err != nil {
+		t.Fatal(err)
+	}
+	all := entries(t, file.Bytes())
+	name := []byte(all[6].name) // of the last message
+	for says, spoil := range map[string]func([]byte) []byte{
+		"there are 3 messages, not imported: 1": func(b []byte) []byte {
+			b[bytes.Index(b, append(name, 0))] ^= 1
+			return b
+		},
+		"after 3 messages, and how many are missing is not known": func(b []byte) []byte {
+			b[bytes.LastIndex(b, []byte(manifestName))] ^= 1
+			return b
+		},
+		"after 2 messages, and how many are missing is not known": func(b []byte) []byte {
+			at := bytes.Index(b, append(name, 0))
+			b[at] ^= 1
+			return b[:at+1000]
+		},
+	} {
+		n, _, err := Import(t.Context(), newSpool(t), bytes.NewReader(spoil(bytes.Clone(file.Bytes()))))
+		if !errors.Is(err, ErrHeader) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%d new, %v; want %s", n, err, says)
+		}
 	}
 }
 

@@ -10,7 +10,10 @@
 //
 // # The file
 //
-// For each message there are two entries, ID.json with the envelope and all its recipients, and ID.eml with the content. The
-// last entry, manifest.json, has the number of messages: a file without it was cut. The envelope is for people to read:
-// times as RFC 3339 has them, states and reasons by their names. A text that is no UTF-8 stands as {"base64": "..."}.
+// For each message there are three entries: ID.sha256 with the checksums of the other two, ID.json with the envelope and all
+// its recipients, and ID.eml with the content. The last entry, manifest.json, has the number of messages: a file without it
+// was cut. The envelope is for people to read: times as RFC 3339 has them, states and reasons by their names. A text that is no
+// UTF-8 stands as {"base64": "..."}.
+//
+// A message that does not have its checksums is not imported. They find what a disk or a wire changed, not what a person did.
 package archive

@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,25 +25,27 @@ type manifest struct {
 // mostErrors is how many messages an error names.
 const mostErrors = 20
 
-// faults joins the errors of single messages, the first of them.
+// faults joins the errors of single messages, the first of them, and says how many there are.
 type faults struct {
 	errs []error
-	more int
+	n    int
 }
 
 func (f *faults) add(err error) {
-	if len(f.errs) < mostErrors {
+	if f.n++; len(f.errs) < mostErrors {
 		f.errs = append(f.errs, err)
-	} else {
-		f.more++
 	}
 }
 
 func (f *faults) err() error {
-	if f.more > 0 {
-		return errors.Join(append(f.errs, fmt.Errorf("and %d more", f.more))...)
+	if f.n == 0 {
+		return nil
 	}
-	return errors.Join(f.errs...)
+	all := errors.Join(f.errs...)
+	if more := f.n - len(f.errs); more > 0 {
+		all = fmt.Errorf("%w\nand %d more", all, more)
+	}
+	return fmt.Errorf("%d left out: %w", f.n, all)
 }
 
 // Export writes all messages of a spool to w and gives their number. A message that can't be read is left out; the error then
@@ -73,27 +76,36 @@ func Export(ctx context.Context, e spool.Engine, w io.Writer) (n int, err error)
 		return n, fmt.Errorf("export the spool: %w", err)
 	}
 	if err := left.err(); err != nil {
-		return n, fmt.Errorf("left out of the export: %w", err)
+		return n, fmt.Errorf("export the spool: %w", err)
 	}
 	return n, nil
 }
 
-// exportMessage writes the two entries of a message. With ErrDamaged and ErrNotFound it has written none.
+// exportMessage writes the three entries of a message. With ErrDamaged and ErrNotFound it has written none.
 func exportMessage(ctx context.Context, e spool.Engine, t *tar.Writer, m *spool.Message) error {
-	if err := copyContent(ctx, e, m, io.Discard); err != nil {
-		return err
-	}
 	head, err := encodeEnvelope(m)
 	if err != nil {
 		return fmt.Errorf("%w: message %s can't be written as JSON: %w", spool.ErrDamaged, m.ID, err)
 	}
-	if err := writeEntry(t, m.ID.String()+".json", m.Arrived, head); err != nil {
+	before, after := sha256.New(), sha256.New()
+	if err := copyContent(ctx, e, m, before); err != nil {
 		return err
 	}
-	if err := t.WriteHeader(header(m.ID.String()+".eml", m.Arrived, m.Size)); err != nil {
+	all := sums{envelope: sha256.Sum256(head), content: [sha256.Size]byte(before.Sum(nil))}
+	if err := writeEntry(t, m.ID.String()+sumsEnd, m.Arrived, all.encode(m.ID.String())); err != nil {
 		return err
 	}
-	if err := copyContent(ctx, e, m, t); err != nil {
+	if err := writeEntry(t, m.ID.String()+envelopeEnd, m.Arrived, head); err != nil {
+		return err
+	}
+	if err := t.WriteHeader(header(m.ID.String()+contentEnd, m.Arrived, m.Size)); err != nil {
+		return err
+	}
+	err = copyContent(ctx, e, m, io.MultiWriter(t, after))
+	if err == nil && all.content != [sha256.Size]byte(after.Sum(nil)) {
+		err = fmt.Errorf("content of %s was read twice, and differs", m.ID)
+	}
+	if err != nil {
 		// The entry can't be taken back, and half of it must not be taken for the whole.
 		return fmt.Errorf("it could be read, and a moment later not any more: export again: %v", err)
 	}

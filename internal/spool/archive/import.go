@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -18,17 +19,18 @@ var ErrCut = errors.New("the file was cut: its end is missing")
 // five million.
 const longestEnvelope = 64 << 20
 
+// ErrHeader is the error for a file in which the place of the next entry is not known any more.
+var ErrHeader = errors.New("not a file that `holub spool export` wrote, or damaged")
+
 // Import puts the messages of a file into a spool, under their ids. known counts those that were there already; they stay as
-// they are there. An entry that can't be read is left out and the rest goes on; the error then names it and wraps
-// ErrEnvelope. ErrCut: the file is not whole; what is in it has been imported. Any other error ended the import. In each case
-// it may be repeated.
+// they are there. A message whose entries can't be read, or do not have the checksums that the file has for them, is left out
+// and the rest goes on; the error then names it and wraps ErrEnvelope. ErrCut: the file is not whole; what is in it has been
+// imported. ErrHeader: what comes before the damage has been imported; the error says how many messages are missing where
+// the manifest can be read. Any other error ended the import. In each case it may be repeated.
 func Import(ctx context.Context, e spool.Engine, r io.Reader) (new, known int, err error) {
-	i := importer{ctx: ctx, e: e, t: tar.NewReader(r)}
-	err = i.entries()
-	if err == nil {
-		err = i.left.err()
-	}
-	if err != nil {
+	s := &source{r: r}
+	i := importer{ctx: ctx, e: e, s: s, t: tar.NewReader(s)}
+	if err = errors.Join(i.entries(), i.left.err()); err != nil {
 		err = fmt.Errorf("import into the spool: %w", err)
 	}
 	return i.new, i.known, err
@@ -37,11 +39,20 @@ func Import(ctx context.Context, e spool.Engine, r io.Reader) (new, known int, e
 type importer struct {
 	ctx        context.Context
 	e          spool.Engine
+	s          *source
 	t          *tar.Reader
 	new, known int
-	seen       int // envelopes, be they good or not
+	seen       int // messages, be they good or not
 	left       faults
-	next       *spool.Message // its envelope was read, its content comes next
+	at         place
+}
+
+// place is how far a message was read.
+type place struct {
+	name     string         // of its entries, without their ends; "": before the first
+	sums     *sums          // nil: not read
+	envelope *spool.Message // nil: not read
+	done     bool           // it was imported, was known, or was reported
 }
 
 // entries reads the file to its manifest.
@@ -50,11 +61,13 @@ func (i *importer) entries() error {
 		h, err := i.t.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			return errors.Join(i.left.err(), ErrCut)
+			return ErrCut
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return errors.Join(i.left.err(), fmt.Errorf("%w: %w", ErrCut, err))
+			return fmt.Errorf("%w: %w", ErrCut, err)
+		case errors.Is(err, tar.ErrHeader):
+			return i.lost(err)
 		case err != nil:
-			return errors.Join(i.left.err(), fmt.Errorf("not a file that `holub spool export` wrote, or damaged: %w", err))
+			return err
 		}
 		if err := i.ctx.Err(); err != nil {
 			return err
@@ -66,98 +79,170 @@ func (i *importer) entries() error {
 			if errors.Is(err, io.ErrUnexpectedEOF) {
 				err = fmt.Errorf("%w: %w", ErrCut, err)
 			}
-			return errors.Join(i.left.err(), fmt.Errorf("entry %.80q: %w", h.Name, err))
+			return fmt.Errorf("entry %.80q: %w", h.Name, err)
 		}
 	}
 }
 
 // manifest reads the end.
 func (i *importer) manifest() error {
-	b, err := io.ReadAll(io.LimitReader(i.t, 4096))
-	if err != nil {
+	i.finish()
+	m, err := readManifest(i.t)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %w", ErrCut, err)
 	}
-	var m manifest
-	if err := strictly(b, &m); err != nil {
-		return fmt.Errorf("%w: manifest: %w", ErrEnvelope, err)
-	}
-	if i.next != nil {
-		i.drop(i.next.ID, "its content is missing")
+	if err != nil {
+		return err
 	}
 	if m.Messages != i.seen {
-		i.left.add(fmt.Errorf("%w: the manifest says there are %d messages, and %d were found", ErrEnvelope, m.Messages, i.seen))
+		return fmt.Errorf("%w: the manifest says there are %d messages, and %d were found", ErrEnvelope, m.Messages, i.seen)
 	}
 	return nil
 }
 
-// drop reports a message that is not imported.
-func (i *importer) drop(id spool.ID, why string) {
-	i.left.add(fmt.Errorf("%w: message %s: %s", ErrEnvelope, id, why))
-	i.next = nil
+func readManifest(r io.Reader) (*manifest, error) {
+	b, err := io.ReadAll(io.LimitReader(r, 4096))
+	if err != nil {
+		return nil, err
+	}
+	m := &manifest{}
+	if err := strictly(b, m); err != nil {
+		return nil, fmt.Errorf("%w: manifest: %w", ErrEnvelope, err)
+	}
+	if m.Version != version {
+		return nil, fmt.Errorf("%w: manifest: version %d; this holub reads version %d", ErrEnvelope, m.Version, version)
+	}
+	return m, nil
+}
+
+// lost ends an import in which a header can't be read, and says what it means.
+func (i *importer) lost(cause error) error {
+	m, err := i.s.end(i.ctx)
+	switch got := i.new + i.known; {
+	case err != nil:
+		return errors.Join(fmt.Errorf("%w: %w", ErrHeader, cause), err)
+	case m == nil:
+		return fmt.Errorf("%w: after %d messages, and how many are missing is not known: %w", ErrHeader, got, cause)
+	default:
+		return fmt.Errorf("%w: the manifest says there are %d messages, not imported: %d. Export again, or unpack what "+
+			"can be read with tar: %w", ErrHeader, m.Messages, m.Messages-got, cause)
+	}
+}
+
+// drop reports the message at hand, which is not imported.
+func (i *importer) drop(why error) {
+	i.left.add(fmt.Errorf("message %.40q: %w", i.at.name, why))
+	i.at.done = true
+}
+
+// miss reports that an entry of the message at hand is missing.
+func (i *importer) miss(what string) { i.drop(fmt.Errorf("%w: its %s is missing", ErrEnvelope, what)) }
+
+// finish reports the message at hand if it is not whole. Another begins, or the file ends.
+func (i *importer) finish() {
+	switch {
+	case i.at.name == "" || i.at.done:
+	case i.at.envelope == nil:
+		i.miss("envelope")
+	default:
+		i.miss("content")
+	}
 }
 
 // entry takes one entry before the manifest. Its error ends the import.
 func (i *importer) entry(h *tar.Header) error {
-	if name, ok := strings.CutSuffix(h.Name, ".json"); ok {
-		if i.next != nil {
-			i.drop(i.next.ID, "its content is missing")
-		}
-		i.seen++
-		return i.envelope(name, h.Size)
-	}
-	name, ok := strings.CutSuffix(h.Name, ".eml")
-	switch {
-	case !ok:
+	name, end := cutEnd(h.Name)
+	if end == "" {
 		i.left.add(fmt.Errorf("%w: entry %.80q is none of a spool", ErrEnvelope, h.Name))
-	case i.next == nil || i.next.ID.String() != name:
-		// The envelope before it was reported, or there was none.
-		if i.next != nil {
-			i.drop(i.next.ID, "the content of another follows it")
+		return nil
+	}
+	if name != i.at.name || end == sumsEnd {
+		i.finish()
+		i.at = place{name: name}
+		i.seen++
+	}
+	switch {
+	case i.at.done:
+		return nil
+	case end == sumsEnd:
+		return i.sums()
+	case i.at.sums == nil:
+		i.miss("entry with the checksums")
+		return nil
+	case end == envelopeEnd:
+		return i.envelope(h.Size)
+	case i.at.envelope == nil:
+		i.miss("envelope")
+		return nil
+	case i.at.envelope.Size != h.Size:
+		i.drop(fmt.Errorf("%w: %d octets of content where the envelope says %d", ErrEnvelope, h.Size, i.at.envelope.Size))
+		return nil
+	}
+	return i.put()
+}
+
+// cutEnd cuts the name of an entry in two; end is "" for one that is none of a message.
+func cutEnd(name string) (message, end string) {
+	for _, end := range []string{sumsEnd, envelopeEnd, contentEnd} {
+		if message, ok := strings.CutSuffix(name, end); ok {
+			return message, end
 		}
-	case i.next.Size != h.Size:
-		i.drop(i.next.ID, fmt.Sprintf("%d octets of content where the envelope says %d", h.Size, i.next.Size))
-	default:
-		return i.put()
+	}
+	return name, ""
+}
+
+// sums reads the checksums of the message at hand.
+func (i *importer) sums() error {
+	b, err := io.ReadAll(io.LimitReader(i.t, 4096))
+	if err != nil {
+		return err
+	}
+	if i.at.sums, err = decodeSums(b, i.at.name); err != nil {
+		i.drop(err)
 	}
 	return nil
 }
 
-// envelope reads the envelope of the message that is named so.
-func (i *importer) envelope(name string, size int64) error {
+// envelope reads the envelope of the message at hand.
+func (i *importer) envelope(size int64) error {
 	if size > longestEnvelope {
-		i.left.add(fmt.Errorf("%w: message %.40q: its envelope has %d octets, more than %d", ErrEnvelope, name, size, longestEnvelope))
+		i.drop(fmt.Errorf("%w: its envelope has %d octets, more than %d", ErrEnvelope, size, longestEnvelope))
 		return nil
 	}
 	b, err := io.ReadAll(i.t)
 	if err != nil {
 		return err
 	}
+	if sha256.Sum256(b) != i.at.sums.envelope {
+		i.drop(fmt.Errorf("%w: its envelope was changed: it does not have the checksum that the file has for it", ErrEnvelope))
+		return nil
+	}
 	m, err := decodeEnvelope(b)
-	if err == nil && m.ID.String() != name {
+	if err == nil && m.ID.String() != i.at.name {
 		err = fmt.Errorf("%w: it is that of %s", ErrEnvelope, m.ID)
 	}
 	if err != nil {
-		i.left.add(fmt.Errorf("message %.40q: %w", name, err))
+		i.drop(err)
 		return nil
 	}
-	i.next = m
+	i.at.envelope = m
 	return nil
 }
 
 // put brings the message whose content comes next into the spool.
 func (i *importer) put() error {
-	m := i.next
-	i.next = nil
+	m := i.at.envelope
 	_, err := i.e.Load(i.ctx, m.ID)
 	if errors.Is(err, spool.ErrDamaged) {
 		_, err = i.e.Load(i.ctx, m.ID) // what was damaged is set aside by now, and the file has it whole
 	}
 	if err == nil {
 		i.known++
+		i.at.done = true
 		return nil
 	}
 	if errors.Is(err, spool.ErrDamaged) {
-		i.left.add(fmt.Errorf("message %s is damaged in the spool and was not replaced: %w", m.ID, err))
+		i.drop(fmt.Errorf("it is damaged in the spool and was not replaced: %w", err))
 		return nil
 	}
 	if !errors.Is(err, spool.ErrNotFound) {
@@ -168,12 +253,18 @@ func (i *importer) put() error {
 		return err
 	}
 	defer c.Abort()
-	if _, err := io.Copy(c, i.t); err != nil {
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(c, h), i.t); err != nil {
 		return err
+	}
+	if [sha256.Size]byte(h.Sum(nil)) != i.at.sums.content {
+		i.drop(fmt.Errorf("%w: its content was changed: it does not have the checksum that the file has for it", ErrEnvelope))
+		return nil
 	}
 	if err := i.e.Apply(i.ctx, spool.Put{Message: m, Content: c}); err != nil {
 		return err
 	}
 	i.new++
+	i.at.done = true
 	return nil
 }
