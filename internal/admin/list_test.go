@@ -261,7 +261,7 @@ func TestTrace(t *testing.T) {
 		}
 	}
 	lives, err := w.live.Trace(w.ctx, "@example.org", 0)
-	if err != nil || len(lives) != 2 {
+	if err != nil || len(lives) != 3 || lives[2].ID != unknown.ID.String() { // what the history has not comes last
 		t.Errorf("by domain: %+v, %v", lives, err)
 	}
 	if _, err := w.live.Trace(w.ctx, " ", 0); !errors.Is(err, ErrWrong) {

@@ -39,8 +39,8 @@ func (r *Reader) trace(ctx context.Context, what string, limit int, v view) ([]L
 	if ctx.Err() != nil {
 		return lives, ctx.Err()
 	}
-	if len(lives) == 0 { // from before the history began, or it is kept nowhere
-		ids, err := r.find(ctx, what, limit)
+	if left := limit - len(lives); left > 0 { // what is from before the history began, or it is kept nowhere
+		ids, err := r.find(ctx, what, left, mentioned(lives))
 		failed = errors.Join(failed, err)
 		for _, id := range ids {
 			lives = append(lives, Life{ID: id.String()})
@@ -54,9 +54,28 @@ func (r *Reader) trace(ctx context.Context, what string, limit int, v view) ([]L
 	return lives, failed
 }
 
-// find looks in the spool itself: for a message of this id, or those with this sender or recipient.
-func (r *Reader) find(ctx context.Context, what string, limit int) (ids []spool.ID, err error) {
+// mentioned are the messages that lives tell of.
+func mentioned(lives []Life) map[string]bool {
+	ids := map[string]bool{}
+	for _, l := range lives {
+		ids[l.ID] = true
+		for _, e := range l.Events {
+			ids[e.ID], ids[e.Report] = true, true
+		}
+	}
+	return ids
+}
+
+// mostSearched is how many messages of the spool, the oldest first, are searched for an address. What the history does not
+// have is older than it; in a spool of millions a search of all of them would take its time from the mail.
+const mostSearched = 100_000
+
+// find looks in the spool itself for messages that are not known: for one of this id, or those with this sender or recipient.
+func (r *Reader) find(ctx context.Context, what string, limit int, known map[string]bool) (ids []spool.ID, err error) {
 	if id, err := spool.ParseID(strings.ToLower(what)); err == nil {
+		if known[id.String()] {
+			return nil, nil
+		}
 		if _, err := r.Engine.Load(ctx, id); errors.Is(err, spool.ErrNotFound) {
 			return nil, nil
 		}
@@ -66,12 +85,19 @@ func (r *Reader) find(ctx context.Context, what string, limit int) (ids []spool.
 	if err != nil || a.path.IsNull() && a.domain.key == "" {
 		return nil, nil // a message-id, which the spool does not know
 	}
+	searched := 0
 	for m, err := range r.Engine.List(ctx, spool.ID{}) {
+		if searched++; searched > mostSearched {
+			break
+		}
 		if err != nil {
 			if aboutOne(err) {
 				continue
 			}
 			return ids, fmt.Errorf("search the spool: %w", err)
+		}
+		if known[m.ID.String()] {
+			continue
 		}
 		hit := a.matches(m.From)
 		for n := range m.Recipients {
