@@ -44,7 +44,7 @@ func (v *visit) content(ctx context.Context, s *session, env *sender.Envelope) (
 	if err != nil {
 		return nil, smtp.Reply{}, err
 	}
-	env.Size, env.Binary = converted.Size, false
+	env.Size, env.Binary, env.Verbatim = converted.Size, false, false // it is lines now: BDAT mends LF as DATA does
 	env.EightBit = env.EightBit && to == mail.EightBit
 	content, err = converted.Open()
 	return content, smtp.Reply{}, err

@@ -363,6 +363,19 @@ func TestBinary(t *testing.T) {
 	}
 }
 
+// TestBinaryLines: text that came as binary is made of lines again for a host without BINARYMIME, over BDAT too: a bare LF in it
+// would be refused there.
+func TestBinaryLines(t *testing.T) {
+	w := newWorld(t, twoHosts, "2", nil)
+	w.content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nůňa\nb\n"
+	task := w.task("joe")
+	task.Message.Asked.Binary = true
+	expect(t, "outcome", said(w.remote.ToMX(t.Context(), "mx:example.org", domain(t, "example.org"), Manner{}, task)), "250 2.0.0 by 2")
+	if all := w.hosts["2"].messages(); len(all) != 1 || !strings.HasSuffix(all[0].content, "\r\n\r\nůňa\r\nb\r\n") {
+		t.Errorf("arrived: %q", all)
+	}
+}
+
 // TestFit is the table of which form of a message a host takes.
 func TestFit(t *testing.T) {
 	all := smtp.Extensions{EightBitMIME: true, BinaryMIME: true, Chunking: true, UTF8: true}

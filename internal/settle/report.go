@@ -2,9 +2,9 @@ package settle
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/holub-mail/holub/dsn"
@@ -55,8 +55,12 @@ func (s *Settler) write(ctx context.Context, m *spool.Message, t tell, about []s
 	}
 	report = s.envelope(m, t, id, now)
 	composed := s.compose(m, t, report, about, now)
+	if composed.NeedsEightBit() && !s.convertible(ctx, m.ID) {
+		composed.OriginalUTF8 = true // as base64: the report itself must not be what no host takes
+	}
 	report.Asked.UTF8 = composed.NeedsUTF8()
-	report.Asked.RequireTLS = m.Asked.RequireTLS // RFC 8689 5
+	report.Asked.Binary = m.Asked.Binary && composed.NeedsUTF8() && composed.Original == dsn.FullMessage // else it is base64
+	report.Asked.RequireTLS = m.Asked.RequireTLS                                                         // RFC 8689 5
 	var scan mail.Scanner
 	err = composed.Write(io.MultiWriter(content, &scan), &asFarAs{original, err, s.Logger, m.ID})
 	report.Size, report.EightBit, report.HighHeader = scan.Size(), scan.EightBit(), scan.EightBitHeader()
@@ -118,7 +122,7 @@ func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about
 		Sender:    m.From,
 		EightBit:  m.EightBit,
 
-		OriginalUTF8: m.Asked.UTF8 || slices.ContainsFunc(about, unfit), // then it goes as base64, which every host takes
+		OriginalUTF8: m.Asked.UTF8 || m.Asked.Binary, // it goes as base64 then, which every host takes
 		EnvelopeID:   m.Asked.EnvelopeID,
 		Original:     dsn.FullMessage,
 	}
@@ -147,8 +151,13 @@ func (s *Settler) compose(m *spool.Message, t tell, report *spool.Message, about
 	return r
 }
 
-// unfit tells that the mail has no form which a host without 8BITMIME takes: a report with it in it would have none, either.
-func unfit(r spool.Recipient) bool { return r.Reply.Enhanced == smtp.EnhancedCode{5, 6, 3} }
+// convertible tells that the original can be put in 7 bits within a report, with its signed parts as they are.
+func (s *Settler) convertible(ctx context.Context, id spool.ID) bool {
+	open := func() (io.ReadCloser, error) { return s.Engine.Open(ctx, id) }
+	_, err := mail.Convert(open, mail.SevenBit, mail.ConvertOptions{Refuse: mail.SignedPart | mail.EncryptedPart})
+	var no *mail.Unconvertible
+	return !errors.As(err, &no)
+}
 
 // lastAttempt is when a recipient was tried last; zero: never.
 func lastAttempt(r spool.Recipient) time.Time {
