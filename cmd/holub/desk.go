@@ -80,7 +80,7 @@ func (f *deskFlags) openDesk(ctx context.Context, errOut io.Writer) (desk admin.
 // offline is a desk over the folder of a server that is down.
 func offline(engine spool.Engine, cfg *config.Config) *admin.Reader {
 	table := route.New(cfg.Hostname, cfg.DataDir, cfg.Route, cfg.Delivery)
-	return &admin.Reader{Engine: engine, History: filepath.Join(cfg.DataDir, "history"), Route: admin.Routes(table)}
+	return &admin.Reader{Engine: engine, History: filepath.Join(cfg.DataDir, "history"), Route: func(p spool.Pending) route.Destination { return table.For(p.To, p.Via) }}
 }
 
 // deskError gives an error of a desk its exit code.

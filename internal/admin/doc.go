@@ -9,7 +9,7 @@
 // It never touches what is in flight, and it hands out nothing of the content of a message. Who may use it is decided by
 // the rights of the socket's file alone. internal/mta makes the Live desk and serves it; cmd/holub makes the other two.
 //
-//	live := admin.NewLive(admin.LiveOptions{Engine: engine, Queue: q, Route: admin.Routes(table), Jobs: jobs, End: end})
+//	live := admin.NewLive(admin.LiveOptions{Engine: engine, Queue: q, Route: routeOf, Jobs: jobs, End: end})
 //	socket, err := admin.Listen(ctx, path, 0o600)
 //	go admin.NewServer(live, log).Serve(socket)
 //	...

@@ -30,7 +30,7 @@ type LiveOptions struct {
 	Engine  spool.Engine
 	Queue   Queue
 	History string                                // the folder of the history; "": there is none
-	Route   func(spool.Pending) route.Destination // see Routes
+	Route   func(spool.Pending) route.Destination // where a recipient goes: route.Table.For
 	// Jobs makes the jobs of those recipients of m that are Waiting.
 	Jobs func(m *spool.Message, recipients []int) []queue.Job
 	// End settles outcomes by which recipients come to their end, with the reports that this asks for, in one commit. It

@@ -18,7 +18,7 @@ import (
 type Reader struct {
 	Engine  spool.Engine
 	History string                                // the folder of the history; "": there is none
-	Route   func(spool.Pending) route.Destination // see Routes
+	Route   func(spool.Pending) route.Destination // where a recipient goes: route.Table.For
 	Now     func() time.Time                      // nil: time.Now
 }
 

@@ -68,7 +68,7 @@ func newWorldOver(t *testing.T, wrap func(spool.Engine) spool.Engine) *world {
 		},
 	})
 	w.live = NewLive(LiveOptions{
-		Engine: wrap(engine), Queue: w.queue, History: t.TempDir(), Route: Routes(w.table), Jobs: w.jobs, End: w.end,
+		Engine: wrap(engine), Queue: w.queue, History: t.TempDir(), Route: w.routeOf, Jobs: w.jobs, End: w.end,
 		Forget: func(ids ...spool.ID) { w.locked(func() { w.forgot = append(w.forgot, ids...) }) },
 		Record: func(e *history.Event) { w.locked(func() { w.events = append(w.events, *e) }) },
 		Reload: func(context.Context) ([]string, error) { return []string{"delivery.retry is [\"1h\"]"}, w.reloaded },
@@ -91,7 +91,7 @@ func (w *world) jobs(m *spool.Message, recipients []int) []queue.Job {
 			continue
 		}
 		p := spool.PendingOf(m, n, &r)
-		lane := Routes(w.table)(p).Lane
+		lane := w.routeOf(p).Lane
 		i := slices.IndexFunc(jobs, func(j queue.Job) bool { return j.Lane == lane && j.Due.Equal(p.Next) })
 		if i >= 0 {
 			jobs[i].Recipients = append(jobs[i].Recipients, n)
@@ -244,3 +244,5 @@ func (w *world) checkQueue() {
 }
 
 func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 4)) }
+
+func (w *world) routeOf(p spool.Pending) route.Destination { return w.table.For(p.To, p.Via) }

@@ -213,21 +213,15 @@ func (in *Intake) repairs(s *receiver.Session, m *spool.Message) mail.Repairs {
 
 // record keeps that a message was accepted.
 func (in *Intake) record(s *receiver.Session, m *spool.Message, messageID string) {
-	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: bare(m.From), MessageID: messageID,
+	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: m.From.Mailbox.String(), MessageID: messageID,
 		Client: clientAddress(s), Hello: s.Hello().String(), Size: m.Size, To: make([]string, len(m.Recipients))}
 	for i := range m.Recipients {
-		e.To[i] = bare(m.Recipients[i].To)
+		e.To[i] = m.Recipients[i].To.Mailbox.String()
 	}
 	if state := s.TLS(); state != nil {
 		e.TLS = tls.VersionName(state.Version)
 	}
 	in.Record(&e)
-}
-
-// bare is a path without its brackets.
-func bare(p smtp.Path) string {
-	s := p.String()
-	return s[1 : len(s)-1]
 }
 
 // trace writes the Received field of this server (RFC 5321 4.4) and starts the size of the message with it. A single

@@ -38,7 +38,7 @@ func (m *MTA) openControl(cfg *config.Config) error {
 func (m *MTA) desk(cfg *config.Config) admin.Desk {
 	o := admin.LiveOptions{
 		Engine: m.engine, Queue: deskQueue{m.queue, m},
-		Route:  func(p spool.Pending) route.Destination { return m.live.Load().route(p.To, p.Via) },
+		Route:  func(p spool.Pending) route.Destination { return m.live.Load().routes.For(p.To, p.Via) },
 		Jobs:   func(msg *spool.Message, ns []int) []queue.Job { return m.jobs(m.live.Load(), msg, ns) },
 		End:    m.end,
 		Forget: m.open.forget,

@@ -15,20 +15,31 @@ import (
 
 // jobs groups those of a message's recipients that wait into jobs, by place and due time.
 func (m *MTA) jobs(l *live, msg *spool.Message, recipients []int) []queue.Job {
-	return grouped(msg, recipients, func(p *spool.Pending) (lane, place string, policy *route.Policy) {
-		d := l.route(p.To, p.Via)
+	return grouped(pending(msg, recipients), func(p *spool.Pending) (lane, place string, policy *route.Policy) {
+		d := l.routes.For(p.To, p.Via)
 		return d.Lane, l.knownSite(d), d.Policy
 	})
 }
 
 // apart groups them by lane alone: for the queue to place each lane by itself.
 func (m *MTA) apart(l *live, msg *spool.Message, recipients []int) []queue.Job {
-	return grouped(msg, recipients, l.byLane)
+	return grouped(pending(msg, recipients), l.byLane)
 }
 
 func (l *live) byLane(p *spool.Pending) (lane, place string, policy *route.Policy) {
-	d := l.route(p.To, p.Via)
+	d := l.routes.For(p.To, p.Via)
 	return d.Lane, d.Lane, d.Policy
+}
+
+// pending gives those of a message's recipients that wait, as the index of the spool has them.
+func pending(msg *spool.Message, recipients []int) []spool.Pending {
+	all := make([]spool.Pending, 0, len(recipients))
+	for _, n := range recipients {
+		if r := &msg.Recipients[n]; r.State == spool.Waiting {
+			all = append(all, spool.PendingOf(msg, n, r))
+		}
+	}
+	return all
 }
 
 // group is the recipients of one message that belong in one job.
@@ -37,30 +48,26 @@ type group struct {
 	due   int64
 }
 
-// grouped makes the jobs of some recipients of a message.
-func grouped(msg *spool.Message, recipients []int, to func(*spool.Pending) (lane, place string, policy *route.Policy)) []queue.Job {
+// grouped makes the jobs of some recipients of one message.
+func grouped(all []spool.Pending, to func(*spool.Pending) (lane, place string, policy *route.Policy)) []queue.Job {
 	var jobs []queue.Job
-	var index map[group]int // of jobs, from the second one on
-	for _, n := range recipients {
-		r := &msg.Recipients[n]
-		if r.State != spool.Waiting {
-			continue
-		}
-		p := spool.PendingOf(msg, n, r)
-		lane, place, policy := to(&p)
+	var index map[group]int // of jobs, where there may be several
+	if len(all) > 1 {
+		index = make(map[group]int)
+	}
+	for i := range all {
+		p := &all[i]
+		lane, place, policy := to(p)
 		g := group{place, p.Next.UnixMilli()}
 		if i, ok := index[g]; ok {
-			jobs[i].Recipients = append(jobs[i].Recipients, n)
-			jobs[i].Notice = sooner(jobs[i].Notice, notice(&p, policy))
+			jobs[i].Recipients = append(jobs[i].Recipients, p.N)
+			jobs[i].Notice = sooner(jobs[i].Notice, notice(p, policy))
 			continue
-		}
-		if index == nil && len(recipients) > 1 {
-			index = make(map[group]int)
 		}
 		if index != nil {
 			index[g] = len(jobs)
 		}
-		jobs = append(jobs, job(&p, lane, policy))
+		jobs = append(jobs, job(p, lane, policy))
 	}
 	return jobs
 }
@@ -126,10 +133,8 @@ func (m *MTA) takeUp(ctx context.Context, next func() (spool.Pending, error, boo
 type upTaker struct {
 	m                *MTA
 	l                *live
-	jobs             []queue.Job // not yet queued; those from open on are of the message and time of the last entry
-	open             int
-	index            map[string]int // lane to job, counted from open, where the last message has many lanes
-	indexed          int            // of its jobs
+	same             []spool.Pending // the last entries, of one message and time
+	jobs             []queue.Job     // of those before them, not yet queued
 	recipients, held int
 }
 
@@ -138,52 +143,26 @@ const upTakerBatch = 256
 
 func (u *upTaker) add(p *spool.Pending) {
 	u.recipients++
-	lane, _, policy := u.l.byLane(p)
-	if u.open < len(u.jobs) && (u.jobs[u.open].ID != p.ID || !u.jobs[u.open].Due.Equal(p.Next)) {
-		if u.open = len(u.jobs); u.open >= upTakerBatch {
-			u.flush()
-		}
+	if len(u.same) > 0 && (u.same[0].ID != p.ID || !u.same[0].Next.Equal(p.Next)) {
+		u.group()
 	}
-	if i := u.find(lane); i >= 0 {
-		j := &u.jobs[i]
-		j.Recipients = append(j.Recipients, p.N)
-		j.Notice = sooner(j.Notice, notice(p, policy))
-		return
-	}
-	u.jobs = append(u.jobs, job(p, lane, policy))
+	u.same = append(u.same, *p)
 }
 
-// fewLanes are found by looking at each.
-const fewLanes = 8
-
-// find gives the job of a lane among those of the last message, or -1.
-func (u *upTaker) find(lane string) int {
-	mine := u.jobs[u.open:]
-	if len(mine) <= fewLanes {
-		u.index, u.indexed = nil, 0
-		for i := range mine {
-			if mine[i].Lane == lane {
-				return u.open + i
-			}
-		}
-		return -1
+// group makes the jobs of the last entries.
+func (u *upTaker) group() {
+	u.jobs = append(u.jobs, grouped(u.same, u.l.byLane)...)
+	u.same = u.same[:0]
+	if len(u.jobs) >= upTakerBatch {
+		u.m.queue.Add(u.jobs...)
+		u.jobs = u.jobs[:0]
 	}
-	if u.index == nil {
-		u.index = make(map[string]int)
-	}
-	for ; u.indexed < len(mine); u.indexed++ {
-		u.index[mine[u.indexed].Lane] = u.indexed
-	}
-	if i, ok := u.index[lane]; ok {
-		return u.open + i
-	}
-	return -1
 }
 
 func (u *upTaker) flush() {
+	u.group()
 	u.m.queue.Add(u.jobs...)
-	clear(u.jobs)
-	u.jobs, u.open = u.jobs[:0], 0
+	u.jobs = nil
 }
 
 // pull begins the listing of what waits, as it is now.

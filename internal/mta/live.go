@@ -2,7 +2,6 @@ package mta
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/holub-mail/holub/dns"
@@ -13,7 +12,6 @@ import (
 	"github.com/holub-mail/holub/internal/settle"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/mail"
-	"github.com/holub-mail/holub/smtp"
 )
 
 // live is what a configuration makes of this server, and what a new one replaces while mail waits. Every attempt asks for it
@@ -23,7 +21,6 @@ type live struct {
 	routes  *route.Table
 	remote  *deliver.Remote
 	settler *settle.Settler
-	targets targets
 }
 
 func (m *MTA) newLive(cfg *config.Config) (*live, error) {
@@ -54,7 +51,7 @@ func keepWhole(s config.Signed) mail.Signature {
 
 // rules are those of the route that a recipient takes now.
 func (l *live) rules(r *spool.Recipient) settle.Rules {
-	p := l.route(r.To, r.Via).Policy
+	p := l.routes.For(r.To, r.Via).Policy
 	schedule := queue.Schedule{Retry: p.Retry, GiveUp: p.GiveUpAfter}
 	return settle.Rules{
 		Next: func(attempts int, started, now time.Time) (time.Time, bool) {
@@ -62,16 +59,6 @@ func (l *live) rules(r *spool.Recipient) settle.Rules {
 		},
 		GiveUp: p.GiveUpAfter, WarnAfter: p.WarnAfter,
 	}
-}
-
-// route asks the routes, unless an operator has sent this recipient another way.
-func (l *live) route(to smtp.Path, via string) route.Destination {
-	if via != "" {
-		if target, ok := l.targets.parse(via); ok {
-			return l.routes.Via(to, target)
-		}
-	}
-	return l.routes.Route(to)
 }
 
 // pauses are how long a dead site is left alone, after the first round of failures, the second, and so on: as long as the
@@ -82,27 +69,4 @@ func (l *live) pauses(p *route.Policy) []time.Duration {
 		pauses = append(pauses, min(pause, l.cfg.Delivery.PauseMax))
 	}
 	return pauses
-}
-
-// targets remembers what the texts of targets mean: a backlog that was sent another way has one of them many times.
-type targets struct {
-	mu    sync.Mutex
-	known map[string]config.Target
-}
-
-func (t *targets) parse(text string) (config.Target, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if target, ok := t.known[text]; ok {
-		return target, true
-	}
-	target, err := config.ParseTarget(text)
-	if err != nil {
-		return target, false // written by a holub that knew more; the routes will do
-	}
-	if t.known == nil || len(t.known) > 1000 {
-		t.known = make(map[string]config.Target)
-	}
-	t.known[text] = target
-	return target, true
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/spool"
-	"github.com/holub-mail/holub/smtp"
 )
 
 // recordOutcome keeps what an attempt brought for one recipient. It is called when that is committed.
@@ -17,7 +16,7 @@ func (m *MTA) recordOutcome(msg *spool.Message, o spool.Outcome, now time.Time) 
 	if o.Untried && r.State == spool.Waiting {
 		return // the note to its sender is on record, and more did not happen
 	}
-	e := &history.Event{At: now, ID: msg.ID, Kind: outcomeKinds[r.State], To: []string{bare(r.To)}, Host: o.Host, TLS: o.TLS,
+	e := &history.Event{At: now, ID: msg.ID, Kind: outcomeKinds[r.State], To: []string{r.To.Mailbox.String()}, Host: o.Host, TLS: o.TLS,
 		Reply: o.Reply.Text(), Attempt: r.Attempts, Cause: msg.Cause}
 	switch r.State {
 	case spool.Waiting:
@@ -49,13 +48,7 @@ func (m *MTA) recordReport(report *spool.Message) {
 func addresses(msg *spool.Message) []string {
 	to := make([]string, len(msg.Recipients))
 	for i := range msg.Recipients {
-		to[i] = bare(msg.Recipients[i].To)
+		to[i] = msg.Recipients[i].To.Mailbox.String()
 	}
 	return to
-}
-
-// bare is a path without its brackets.
-func bare(p smtp.Path) string {
-	s := p.String()
-	return s[1 : len(s)-1]
 }

@@ -77,7 +77,7 @@ func (m *MTA) queueAccepted(msg *spool.Message) {
 	unknown := make(map[string]route.Destination)
 	lanes := make(map[string]bool)
 	for i := range msg.Recipients {
-		d := l.route(msg.Recipients[i].To, msg.Recipients[i].Via)
+		d := l.routes.For(msg.Recipients[i].To, msg.Recipients[i].Via)
 		lanes[d.Lane] = true
 		if d.Kind == config.TargetMX && l.knownSite(d) == d.Lane {
 			unknown[d.Lane] = d

@@ -163,7 +163,7 @@ func (m *MTA) split(l *live, msg *spool.Message, w queue.Work) (parts []part, mo
 		if r.State != spool.Waiting {
 			continue
 		}
-		to := l.route(r.To, r.Via)
+		to := l.routes.For(r.To, r.Via)
 		if to.Lane != w.Lane && m.siteOf(l, to) != w.Site {
 			moved = append(moved, n)
 			continue

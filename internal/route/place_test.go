@@ -47,3 +47,21 @@ func TestPlace(t *testing.T) {
 		t.Errorf("a lane of an older configuration: %q, %q, %d", site, mx, policy.Connections)
 	}
 }
+
+// An operator's target goes before the routes; a text that is none counts for nothing.
+func TestFor(t *testing.T) {
+	table := New("here.example", "/data", nil, config.Delivery{TLS: config.TLSOpportunistic})
+	to, err := smtp.ParsePath("<joe@example.org>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for via, want := range map[string]string{
+		"":                          "mx:example.org tls=opportunistic",
+		"smtp://relay.example:2525": "smtp://relay.example:2525 tls=opportunistic",
+		"carrier:pigeon":            "mx:example.org tls=opportunistic",
+	} {
+		if d := table.For(to, via); d.Lane != want {
+			t.Errorf("via %q: %s, want %s", via, d.Lane, want)
+		}
+	}
+}

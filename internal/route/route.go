@@ -117,6 +117,17 @@ func (t *Table) Route(to smtp.Path) Destination {
 	return t.destination(&t.byMX, to.Mailbox)
 }
 
+// For finds the destination of a recipient: by the routes, or where an operator sent it with a target in place of them. A text
+// that is no target of this version counts as none.
+func (t *Table) For(to smtp.Path, via string) Destination {
+	if via != "" {
+		if target, err := config.ParseTarget(via); err == nil {
+			return t.Via(to, target)
+		}
+	}
+	return t.Route(to)
+}
+
 // Via gives the destination of a recipient whom an operator sends to a target of his own choice: as by a route that says
 // nothing more, with the TLS and the policy that hold then.
 func (t *Table) Via(to smtp.Path, target config.Target) Destination {
