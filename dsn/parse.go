@@ -39,7 +39,10 @@ func Parse(r io.Reader) (*Parsed, error) {
 	p.top = s.top
 	p.out.Truncated = p.out.Truncated || s.cut
 	if !p.finish() {
-		return nil, fmt.Errorf("reading a message with the subject %.60q: %w", p.top.Get("Subject"), ErrNoReport)
+		if subject := p.top.Get("Subject"); subject != "" {
+			return nil, fmt.Errorf("a message with the subject %.60q: %w", subject, ErrNoReport)
+		}
+		return nil, ErrNoReport
 	}
 	return p.out, nil
 }

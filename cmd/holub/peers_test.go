@@ -144,17 +144,7 @@ null.example.     MX 0 .
 `)
 	busy(t, net.JoinHostPort("127.0.0.5", third.port()))
 	dir := t.TempDir()
-	s := startServer(t, dir, fmt.Sprintf(`
-hostname = "mx.example.org"
-data_dir = "data"
-[[listen]]
-address = "127.0.0.1:0"
-networks = ["127.0.0.0/8"]
-[dns]
-servers = ["%s"]
-[delivery]
-port = %s
-`, zone, third.port()))
+	s := startServer(t, dir, byMX(zone, third.port()))
 	sendMail(t, s, "me@localhost", "x@example.net", "Subject: by MX\n\nhello\n")
 	oneMessage(t, third, "the third host has the mail")
 

@@ -308,14 +308,11 @@ func (d *deed) commit(ctx context.Context, chunk []work, t *taken) error {
 
 // done counts and records a message that was changed, and queues what waits of it.
 func (d *deed) done(w work, t *taken, now time.Time) {
-	event := &history.Event{At: now, ID: w.msg.ID, Kind: history.Operator, Note: d.a.note()}
-	if !w.msg.From.IsNull() {
-		event.From = w.msg.From.Mailbox.String()
-	}
+	event := &history.Event{At: now, ID: w.msg.ID, Kind: history.Operator, From: history.Address(w.msg.From), Note: d.a.note()}
 	kept := 0
 	for _, n := range w.ns {
 		r := &w.msg.Recipients[n]
-		event.To = append(event.To, r.To.Mailbox.String())
+		event.To = append(event.To, history.Address(r.To))
 		t.changed(part{w.msg.ID, n})
 		if d.a.Verb == Bounce && !r.State.Done() {
 			kept++

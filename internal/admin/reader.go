@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/route"
 	"github.com/holub-mail/holub/internal/spool"
 )
@@ -127,12 +128,9 @@ func (v view) site(lane string) string {
 func (v view) entry(m *spool.Message, n int) Entry {
 	r := &m.Recipients[n]
 	e := Entry{
-		ID: m.ID.String(), N: n, Kind: m.Kind.String(), Sender: m.From.Mailbox.String(), Recipient: r.To.Mailbox.String(),
+		ID: m.ID.String(), N: n, Kind: m.Kind.String(), Sender: history.Address(m.From), Recipient: history.Address(r.To),
 		Via: r.Via, State: r.State.String(), Reason: r.Reason.String(), Class: classOf(r.Priority),
 		Attempts: r.Attempts, Doubts: r.Doubts, Arrived: m.Arrived, Next: r.Next, Size: m.Size, Host: r.Host,
-	}
-	if m.From.IsNull() {
-		e.Sender = ""
 	}
 	if !r.Reply.IsZero() {
 		e.Reply = r.Reply.Text()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holub-mail/holub/internal/history"
 	"github.com/holub-mail/holub/internal/spool"
 )
 
@@ -19,11 +20,8 @@ func (r *Reader) show(ctx context.Context, id spool.ID, v view) (*Shown, error) 
 		return nil, fmt.Errorf("message %s: %w", id, err)
 	}
 	s := &Shown{
-		ID: m.ID.String(), Kind: m.Kind.String(), Sender: m.From.Mailbox.String(), Arrived: m.Arrived, Size: m.Size,
+		ID: m.ID.String(), Kind: m.Kind.String(), Sender: history.Address(m.From), Arrived: m.Arrived, Size: m.Size,
 		Client: m.Client, EnvelopeID: m.Asked.EnvelopeID, Asked: asked(m),
-	}
-	if m.From.IsNull() {
-		s.Sender = ""
 	}
 	if !m.Cause.IsZero() {
 		s.Cause = m.Cause.String()

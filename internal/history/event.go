@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holub-mail/holub/internal/spool"
+	"github.com/holub-mail/holub/smtp"
 )
 
 // Kind says what happened. A reader shows kinds it does not know as they are.
@@ -49,6 +50,14 @@ type Event struct {
 	// for To, numbered from 0, each with the number of all recipients. Find gives such parts one by one, Lives joined.
 	Recipients int
 	Part       int
+}
+
+// Address is how an Event has a path: without its brackets, and "" for the null one.
+func Address(p smtp.Path) string {
+	if p.IsNull() {
+		return ""
+	}
+	return p.Mailbox.String()
 }
 
 // Limits of one line.

@@ -213,10 +213,10 @@ func (in *Intake) repairs(s *receiver.Session, m *spool.Message) mail.Repairs {
 
 // record keeps that a message was accepted.
 func (in *Intake) record(s *receiver.Session, m *spool.Message, messageID string) {
-	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: m.From.Mailbox.String(), MessageID: messageID,
+	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: history.Address(m.From), MessageID: messageID,
 		Client: clientAddress(s), Hello: s.Hello().String(), Size: m.Size, To: make([]string, len(m.Recipients))}
 	for i := range m.Recipients {
-		e.To[i] = m.Recipients[i].To.Mailbox.String()
+		e.To[i] = history.Address(m.Recipients[i].To)
 	}
 	if state := s.TLS(); state != nil {
 		e.TLS = tls.VersionName(state.Version)

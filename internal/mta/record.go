@@ -16,7 +16,7 @@ func (m *MTA) recordOutcome(msg *spool.Message, o spool.Outcome, now time.Time) 
 	if o.Untried && r.State == spool.Waiting {
 		return // the note to its sender is on record, and more did not happen
 	}
-	e := &history.Event{At: now, ID: msg.ID, Kind: outcomeKinds[r.State], To: []string{r.To.Mailbox.String()}, Host: o.Host, TLS: o.TLS,
+	e := &history.Event{At: now, ID: msg.ID, Kind: outcomeKinds[r.State], To: []string{history.Address(r.To)}, Host: o.Host, TLS: o.TLS,
 		Reply: o.Reply.Text(), Attempt: r.Attempts, Cause: msg.Cause}
 	switch r.State {
 	case spool.Waiting:
@@ -37,18 +37,9 @@ func (m *MTA) recordReport(report *spool.Message) {
 	if m.history == nil {
 		return
 	}
-	to := addresses(report)
+	to := []string{history.Address(report.Recipients[0].To)} // a report has one
 	m.history.Append(&history.Event{At: report.Arrived, ID: report.Cause, Kind: history.Reported, Report: report.ID,
 		To: to, Note: report.Kind.String()})
 	m.history.Append(&history.Event{At: report.Arrived, ID: report.ID, Kind: history.Accepted, Cause: report.Cause,
 		To: to, Client: report.Client, Size: report.Size, Note: report.Kind.String()})
-}
-
-// addresses are those of all recipients, without their brackets.
-func addresses(msg *spool.Message) []string {
-	to := make([]string, len(msg.Recipients))
-	for i := range msg.Recipients {
-		to[i] = msg.Recipients[i].To.Mailbox.String()
-	}
-	return to
 }
