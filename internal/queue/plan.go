@@ -210,6 +210,16 @@ func (p *Plan) Wake() (at time.Time, ok bool) {
 	return time.Unix(0, first), true
 }
 
+// Ready tells, without doing anything, that there is a lane to be placed or a job whose turn has come. What falls due is not
+// among it before Next has seen it; Wake says when that is.
+func (p *Plan) Ready() bool {
+	if p.asks.length > 0 && p.asking < maxAsking {
+		return true
+	}
+	spare := p.total - p.running
+	return spare > 0 && (p.turns.length > 0 || p.parked.length > 0 && spare > p.total/4)
+}
+
 // Counts gives the number of recipients that wait and that are being tried.
 func (p *Plan) Counts() (waiting, running int) { return p.waiting, p.flying }
 

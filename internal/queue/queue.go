@@ -31,8 +31,10 @@ type Queue struct {
 	attempt func(context.Context, Work) Result
 	wake    chan struct{} // holds one token when the plan changed
 
-	mu   sync.Mutex
-	plan *Plan
+	mu    sync.Mutex
+	plan  *Plan
+	alarm time.Time // when the loop looks by itself
+	crew  *crew     // nil: no attempt may begin
 }
 
 // New makes a queue; nothing runs before Run.
@@ -110,17 +112,17 @@ func (q *Queue) Replace() { q.change((*Plan).Replace) }
 // Run makes attempts until stop ends, then waits for those that run. Attempts see the end of ctx, not of stop, so that
 // they may be given time to finish; Resolve sees the end of stop.
 func (q *Queue) Run(stop, ctx context.Context) {
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
+	var placing sync.WaitGroup
+	defer placing.Wait()
+	q.open(ctx)
+	defer q.shut()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for stop.Err() == nil {
 		step := q.next(time.Now())
 		switch {
-		case step.work.record != 0:
-			tasks.Go(func() { q.run(ctx, step.work) })
 		case step.unplaced:
-			tasks.Go(func() { q.place(stop, step.lane) })
+			placing.Go(func() { q.place(stop, step.lane) })
 		case step.pause > 0:
 			timer.Reset(step.pause)
 			select {
@@ -132,14 +134,29 @@ func (q *Queue) Run(stop, ctx context.Context) {
 	}
 }
 
-// step is what the loop does next: a piece of work, a lane to be placed, or a pause.
+// open lets attempts begin; shut lets none begin any more, and waits for those that run.
+func (q *Queue) open(ctx context.Context) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.crew = newCrew(func(w Work) (Work, bool) { return q.run(ctx, w) })
+}
+
+func (q *Queue) shut() {
+	q.mu.Lock()
+	crew := q.crew
+	q.crew = nil
+	q.mu.Unlock()
+	crew.dismiss()
+}
+
+// step is what the loop does next: a lane to be placed, or a pause, or at once the next step.
 type step struct {
-	work     Work
 	lane     string
 	unplaced bool
 	pause    time.Duration // unless the queue is woken
 }
 
+// next hands out a piece of work, if there is one, and says how the loop goes on.
 func (q *Queue) next(now time.Time) step {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -147,21 +164,33 @@ func (q *Queue) next(now time.Time) step {
 		return step{lane: lane, unplaced: true}
 	}
 	if w, ok := q.plan.Next(now); ok {
-		return step{work: w}
+		q.crew.hand(w)
+		return step{}
 	}
 	if lane, ok := q.plan.Unplaced(); ok { // of what fell due just now
 		return step{lane: lane, unplaced: true}
 	}
+	pause := time.Hour
 	if at, ok := q.plan.Wake(); ok {
-		return step{pause: min(at.Sub(now), time.Hour)}
+		pause = min(at.Sub(now), pause)
 	}
-	return step{pause: time.Hour}
+	q.alarm = now.Add(pause)
+	return step{pause: pause}
 }
 
-func (q *Queue) run(ctx context.Context, w Work) {
+// run makes an attempt, and gives the work that comes after it. Who is at it goes on with what is ready, and the loop need
+// not be asked.
+func (q *Queue) run(ctx context.Context, w Work) (next Work, ok bool) {
 	result := q.attempt(ctx, w)
 	now := time.Now()
-	q.change(func(p *Plan) { p.Done(w, result, now) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.plan.Done(w, result, now)
+	if q.crew != nil {
+		next, ok = q.plan.Next(now)
+	}
+	q.heed(now)
+	return next, ok
 }
 
 func (q *Queue) place(ctx context.Context, lane string) {
@@ -170,11 +199,26 @@ func (q *Queue) place(ctx context.Context, lane string) {
 	q.change(func(p *Plan) { p.Place(lane, to, now) })
 }
 
-// change works on the plan and wakes the loop.
+// change works on the plan. What can go now goes without waiting for the loop: its first piece at once.
 func (q *Queue) change(do func(p *Plan)) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	do(q.plan)
-	q.mu.Unlock()
+	now := time.Now()
+	if q.crew != nil {
+		if w, ok := q.plan.Next(now); ok {
+			q.crew.hand(w)
+		}
+	}
+	q.heed(now)
+}
+
+// heed wakes the loop if there is something for it to do, or will be before it looks by itself. q.mu is held.
+func (q *Queue) heed(now time.Time) {
+	at, ok := q.plan.Wake()
+	if !q.plan.Ready() && (!ok || !at.Before(q.alarm) && at.After(now)) {
+		return
+	}
 	select {
 	case q.wake <- struct{}{}:
 	default:

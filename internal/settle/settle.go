@@ -96,7 +96,7 @@ func (s *Settler) Settle(ctx context.Context, m *spool.Message, outcomes []spool
 	}
 	reports, puts, err := s.reports(ctx, m, verdicts, now)
 	if err == nil {
-		err = s.Engine.Apply(ctx, append(puts, update)...)
+		err = s.apply(ctx, verdicts, append(puts, update))
 	}
 	if err != nil {
 		abort(puts)
@@ -110,6 +110,17 @@ func (s *Settler) Settle(ctx context.Context, m *spool.Message, outcomes []spool
 		s.reported(m, r)
 	}
 	return reports, nil
+}
+
+// apply commits what was decided. That everything was delivered need not wait for the disk: it joins the sync of the mail
+// that comes next. Who loses power before it delivers that mail once more, as one who loses it before the commit does.
+func (s *Settler) apply(ctx context.Context, verdicts []verdict, ops []spool.Op) error {
+	for i := range verdicts {
+		if len(ops) > 1 || verdicts[i].recipient.State != spool.Delivered {
+			return s.Engine.Apply(ctx, ops...)
+		}
+	}
+	return s.Engine.ApplySoon(ctx, ops...)
 }
 
 // settled puts on record what was committed for a recipient.

@@ -40,6 +40,7 @@ const (
 type recorder struct {
 	spool.Engine
 	applied   [][]spool.Op
+	soon      int // commits of them that did not wait for the disk
 	contents  []*recordedContent
 	failApply error
 	failWrite error
@@ -76,6 +77,15 @@ func (r *recorder) Create(ctx context.Context, id spool.ID) (spool.Content, erro
 }
 
 func (r *recorder) Apply(ctx context.Context, ops ...spool.Op) error {
+	return r.apply(ctx, r.Engine.Apply, ops)
+}
+
+func (r *recorder) ApplySoon(ctx context.Context, ops ...spool.Op) error {
+	r.soon++
+	return r.apply(ctx, r.Engine.ApplySoon, ops)
+}
+
+func (r *recorder) apply(ctx context.Context, apply func(context.Context, ...spool.Op) error, ops []spool.Op) error {
 	r.applied = append(r.applied, ops)
 	if r.failApply != nil {
 		return r.failApply
@@ -88,7 +98,7 @@ func (r *recorder) Apply(ctx context.Context, ops ...spool.Op) error {
 		}
 		plain[i] = op
 	}
-	return r.Engine.Apply(ctx, plain...)
+	return apply(ctx, plain...)
 }
 
 func (r *recorder) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
@@ -303,6 +313,14 @@ func checkStored(t *testing.T, h *house, m *spool.Message, reports []*spool.Mess
 	}
 	if len(h.applied) != 1 || len(h.applied[0]) != len(reports)+1 {
 		t.Errorf("%d commits, the first of %d operations, for %d reports", len(h.applied), len(h.applied[0]), len(reports))
+	}
+	plain := len(reports) == 0
+	last := h.applied[0][len(h.applied[0])-1]
+	for _, r := range last.(spool.Update).Recipients {
+		plain = plain && r.State == spool.Delivered
+	}
+	if (h.soon == 1) != plain {
+		t.Errorf("%d commits did not wait for the disk; only one that says no more than that mail was delivered may", h.soon)
 	}
 	for _, r := range reports {
 		stored := h.load(r.ID)

@@ -30,6 +30,11 @@ type Engine interface {
 	// recipient is done leaves the store with its content, not before the commit that says so.
 	Apply(ctx context.Context, ops ...Op) error
 
+	// ApplySoon commits all of ops or none and does not wait for the disk: they are visible when it returns, and survive a
+	// loss of power or of the process from the next Apply on that begins later and returns, or some milliseconds later by
+	// themselves. It is for what may be done once more after a crash and is cheap to do again. A Put makes it an Apply.
+	ApplySoon(ctx context.Context, ops ...Op) error
+
 	// Load reads a message. ErrNotFound: it left the store. ErrDamaged: it can't be read and was set aside.
 	Load(ctx context.Context, id ID) (*Message, error)
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/holub-mail/holub/smtp"
@@ -121,6 +122,36 @@ const (
 	askedRequireTLS
 	askedByTrace
 )
+
+// AsStored gives a message as reading it back gives it: its times are of whole milliseconds, in UTC. The recipients are its
+// own.
+func (m *Message) AsStored() *Message {
+	s := *m
+	s.Arrived, s.Asked.Held, s.Asked.By = storedTime(m.Arrived), storedTime(m.Asked.Held), storedTime(m.Asked.By)
+	s.Recipients = make([]Recipient, len(m.Recipients))
+	for i := range m.Recipients {
+		s.Recipients[i] = m.Recipients[i].AsStored()
+	}
+	return &s
+}
+
+// AsStored gives a recipient as reading it back gives it. The trail is its own.
+func (r *Recipient) AsStored() Recipient {
+	s := *r
+	s.Next = storedTime(r.Next)
+	s.Trail = slices.Clone(r.Trail)
+	for i := range s.Trail {
+		s.Trail[i].At = storedTime(s.Trail[i].At)
+	}
+	return s
+}
+
+func storedTime(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return time.UnixMilli(t.UnixMilli()).UTC()
+}
 
 func appendAsked(dst []byte, a *Asked) []byte {
 	var flags byte

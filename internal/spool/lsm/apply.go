@@ -40,7 +40,14 @@ const (
 
 // Apply commits all of ops in one synced batch, after the files of what it puts are synced. Ops on the same message are
 // taken together, in their order.
-func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error {
+func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error { return e.apply(ctx, ops, false) }
+
+// ApplySoon is Apply without waiting for the sync, for which others ask, or soon nobody but the engine itself.
+func (e *Engine) ApplySoon(ctx context.Context, ops ...spool.Op) error {
+	return e.apply(ctx, ops, true)
+}
+
+func (e *Engine) apply(ctx context.Context, ops []spool.Op, soon bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -61,7 +68,7 @@ func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	e.reserve(changes)
-	err = e.commit(changes)
+	err = e.commit(changes, soon && !slices.ContainsFunc(changes, (*change).mustWait))
 	if err != nil {
 		err = fmt.Errorf("commit to the spool: %w", err)
 	}
@@ -79,6 +86,9 @@ func (e *Engine) Apply(ctx context.Context, ops ...spool.Op) error {
 	}
 	return nil
 }
+
+// mustWait tells a change that has to be on disk when Apply returns: what promises mail, and what a file is deleted after.
+func (c *change) mustWait() bool { return c.put != nil || c.inFile }
 
 // group joins the ops by message, in the order in which the messages come.
 func group(ops []spool.Op) ([]*change, error) {
@@ -229,8 +239,9 @@ func (e *Engine) prepareUpdate(c *change) error {
 	return e.countOpen(c.id, c.count)
 }
 
-// commit writes the changes in one batch and syncs it. Nothing is locked here: commits that come together share a sync.
-func (e *Engine) commit(changes []*change) error {
+// commit writes the changes in one batch and, unless it may come soon, waits for its sync. Nothing is locked here: commits
+// that come together share a sync.
+func (e *Engine) commit(changes []*change, soon bool) error {
 	size := 0
 	for _, c := range changes {
 		size += c.estimate()
@@ -243,20 +254,33 @@ func (e *Engine) commit(changes []*change) error {
 		}
 	}
 	if !b.Empty() {
-		if err := b.Commit(pebble.Sync); err != nil {
+		if err := e.commitBatch(b, soon); err != nil {
 			return err
 		}
 	}
 	for _, c := range changes {
-		switch {
-		case c.content == nil:
-		case c.owed():
-			c.content.end(claimed)
-		default:
-			c.content.drop()
-		}
+		c.committed(e)
 	}
 	return nil
+}
+
+// committed ends the content of what was put, and keeps at hand what will be read soon.
+func (c *change) committed(e *Engine) {
+	switch {
+	case c.put == nil && c.leaves != stays:
+		e.fresh.forget(c.id)
+	case c.put == nil:
+		e.fresh.update(c.id, c.new)
+	case !c.owed():
+		if c.content != nil {
+			c.content.drop()
+		}
+	case c.content == nil:
+		e.fresh.add(c.put, nil, false)
+	default:
+		e.fresh.add(c.put, c.content.keep(), c.content.body == nil)
+		c.content.end(claimed)
+	}
 }
 
 // owed tells whether a message that is put has a recipient that is not done.

@@ -176,6 +176,22 @@ func (c *content) claim(b *pebble.Batch) error {
 	return nil
 }
 
+// smallContent is content that is copied to be kept, in octets; of larger, the chunk itself is kept.
+const smallContent = 16 << 10
+
+// keep gives the content that is in the store, for the one that reads it soon; nil where it is in a file.
+func (c *content) keep() []byte {
+	switch {
+	case c.body != nil || c.fill == 0:
+		return nil
+	case c.fill <= smallContent:
+		return bytes.Clone(c.buf[:c.fill])
+	}
+	whole := c.buf[:c.fill]
+	c.buf = nil
+	return whole
+}
+
 // end gives back the buffer and lets the id be written again.
 func (c *content) end(s contentState) {
 	if c.buf != nil {
@@ -230,7 +246,7 @@ func deleteChunks(b *pebble.Batch, id spool.ID, size int64) error {
 	return nil
 }
 
-// Open reads the content of a message. The reader holds one chunk, and nothing of the store between two reads; a large
+// Open reads the content of a message, from memory if it came a moment ago. Else the reader holds one chunk, and nothing of the store between two reads; a large
 // message's file is open until Close. It fails with ErrDamaged where the content is not whole or not what was written,
 // and with ErrNotFound where the message leaves meanwhile; it gives io.EOF only after exactly Message.Size octets.
 func (e *Engine) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
@@ -241,6 +257,9 @@ func (e *Engine) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
 		return nil, err
 	}
 	defer e.leave()
+	if whole, ok := e.fresh.content(id); ok {
+		return &reader{e: e, ctx: ctx, id: id, rest: whole}, nil
+	}
 	m, _, err := e.envelope(id)
 	if err != nil {
 		return nil, fmt.Errorf("open content of %s: %w", id, err)

@@ -51,6 +51,7 @@ func putTest(t *testing.T, e *Engine, id spool.ID, size int) *spool.Message {
 	if err := e.Apply(t.Context(), spool.Put{Message: m, Content: c}); err != nil {
 		t.Fatal(err)
 	}
+	e.fresh.forget(id) // these tests are of what is on the disk
 	return m
 }
 

@@ -38,6 +38,9 @@ type Engine struct {
 	writing map[spool.ID]struct{} // content that is arriving
 	highest spool.ID              // none above it was ever in the store
 	ending  map[spool.ID]*ending  // messages of several recipients, from their first ended one
+
+	fresh fresh
+	syncs *syncs
 }
 
 var _ spool.Engine = (*Engine)(nil)
@@ -157,6 +160,9 @@ func (e *Engine) Load(ctx context.Context, id spool.ID) (*spool.Message, error) 
 }
 
 func (e *Engine) load(id spool.ID) (*spool.Message, error) {
+	if m := e.fresh.message(id); m != nil {
+		return m, nil
+	}
 	m, n, err := e.envelope(id)
 	if err != nil {
 		return nil, err
@@ -177,6 +183,9 @@ func (e *Engine) load(id spool.ID) (*spool.Message, error) {
 
 // envelope reads a message without its recipients, and their number.
 func (e *Engine) envelope(id spool.ID) (*spool.Message, int, error) {
+	if m, n := e.fresh.envelope(id); m != nil {
+		return m, n, nil
+	}
 	v, closer, err := e.read(idKey(prefixEnvelope, id))
 	if err != nil {
 		return nil, 0, readError(err)
@@ -191,6 +200,9 @@ func (e *Engine) envelope(id spool.ID) (*spool.Message, int, error) {
 
 // recipient reads the state of one recipient.
 func (e *Engine) recipient(id spool.ID, n int) (spool.Recipient, error) {
+	if r, ok := e.fresh.recipient(id, n); ok {
+		return r, nil
+	}
 	v, closer, err := e.read(numberedKey(prefixRecipient, id, uint32(n)))
 	if err != nil {
 		return spool.Recipient{}, readError(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -38,6 +39,8 @@ type Options struct {
 	// then unknown until the store is opened again, so nothing may be answered any more and Fatal must not return. nil: the
 	// process ends with code 74 after the error is logged.
 	Fatal func(error)
+
+	pause func() time.Duration // between two syncs of the log; nil: none
 }
 
 func (o Options) withDefaults() Options {
@@ -72,7 +75,8 @@ func (o Options) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		// Late compaction slows reads a little; stopped writes would answer 4yz to mail that the disk has room for.
 		L0StopWritesThreshold: 1000,
 		// The log goes to the disk while it is written, not all at once at its sync.
-		WALBytesPerSync: 1 << 20,
+		WALBytesPerSync:    1 << 20,
+		WALMinSyncInterval: o.pause,
 		// Envelopes and index of the due mail; content is read once and gains nothing.
 		CacheSize: 32 << 20,
 	}

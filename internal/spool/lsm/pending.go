@@ -162,6 +162,7 @@ func moveAside(b *pebble.Batch, key, value []byte) error {
 // setAside moves the envelope, the recipients and the index entries of a damaged message under the prefix of damaged
 // keys, and gives the error for the caller. The content stays where it is: nothing deletes content without its envelope.
 func (e *Engine) setAside(id spool.ID, cause error) error {
+	e.fresh.forget(id)
 	if e.readOnly {
 		return cause
 	}

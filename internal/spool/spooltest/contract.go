@@ -107,7 +107,11 @@ func testUpdate(t *testing.T, s Store) {
 		update(id, 2, to[2]), // released
 	}
 	for i, u := range steps {
-		must(t, e.Apply(ctx, u))
+		apply := e.Apply
+		if i%2 == 1 {
+			apply = e.ApplySoon // what it did is seen at once
+		}
+		must(t, apply(ctx, u))
 		w.apply(nil, u)
 		if err := w.check(ctx, e, []spool.ID{id}); err != nil {
 			t.Fatalf("step %d: %v", i, err)

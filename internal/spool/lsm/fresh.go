@@ -1,0 +1,135 @@
+package lsm
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+
+	"github.com/holub-mail/holub/internal/spool"
+)
+
+// freshSize bounds the octets of the messages that are kept at hand.
+const freshSize = 32 << 20
+
+// freshCost is about what a message and each of its recipients take beside the content.
+const freshCost = 512
+
+// fresh are the messages that came last, as they are in the store: most leave before anybody has to read them. The oldest
+// go first. What is here is never newer than the store, and only for the time of a commit older.
+type fresh struct {
+	mu     sync.Mutex
+	all    map[spool.ID]*list.Element // of freshMessage
+	order  list.List                  // the oldest first
+	octets int
+}
+
+type freshMessage struct {
+	msg     *spool.Message // nobody outside has it
+	content []byte         // never changed
+	whole   bool           // content is there
+	octets  int
+}
+
+// add takes in a message that was just committed. whole: content is all of its content.
+func (f *fresh) add(m *spool.Message, content []byte, whole bool) {
+	kept := &freshMessage{msg: m.AsStored(), content: content, whole: whole,
+		octets: cap(content) + freshCost*(1+len(m.Recipients))}
+	if kept.octets > freshSize/8 {
+		return // so large a message costs more than to read it
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = make(map[spool.ID]*list.Element)
+	}
+	f.drop(m.ID)
+	f.all[m.ID] = f.order.PushBack(kept)
+	for f.octets += kept.octets; f.octets > freshSize; {
+		f.drop(f.order.Front().Value.(*freshMessage).msg.ID)
+	}
+}
+
+func (f *fresh) drop(id spool.ID) {
+	if e := f.all[id]; e != nil {
+		f.octets -= f.order.Remove(e).(*freshMessage).octets
+		delete(f.all, id)
+	}
+}
+
+// forget drops a message: it has left the store, or is read from there from now on.
+func (f *fresh) forget(id spool.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(id)
+}
+
+// find gives a message that is at hand. f.mu is held.
+func (f *fresh) find(id spool.ID) *freshMessage {
+	if e := f.all[id]; e != nil {
+		return e.Value.(*freshMessage)
+	}
+	return nil
+}
+
+// update takes in the new state of recipients, as it was committed.
+func (f *fresh) update(id spool.ID, recipients map[int]spool.Recipient) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.find(id)
+	if k == nil {
+		return
+	}
+	for n, r := range recipients {
+		k.msg.Recipients[n] = r.AsStored()
+	}
+}
+
+// message gives a message with its recipients; nil: it is not at hand.
+func (f *fresh) message(id spool.ID) *spool.Message {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.find(id)
+	if k == nil {
+		return nil
+	}
+	m := *k.msg
+	m.Recipients = slices.Clone(k.msg.Recipients)
+	for i := range m.Recipients {
+		m.Recipients[i].Trail = slices.Clone(m.Recipients[i].Trail)
+	}
+	return &m
+}
+
+// envelope gives a message without its recipients, and their number; nil: it is not at hand.
+func (f *fresh) envelope(id spool.ID) (*spool.Message, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.find(id)
+	if k == nil {
+		return nil, 0
+	}
+	m := *k.msg
+	m.Recipients = nil
+	return &m, len(k.msg.Recipients)
+}
+
+// recipient gives the state of a recipient; ok is false where the message is not at hand, or has no such recipient.
+func (f *fresh) recipient(id spool.ID, n int) (r spool.Recipient, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.find(id)
+	if k == nil || n < 0 || n >= len(k.msg.Recipients) {
+		return r, false
+	}
+	return k.msg.Recipients[n], true // its trail is copied before it is changed
+}
+
+// content gives the content of a message, to be read only; ok is false where it is not at hand.
+func (f *fresh) content(id spool.ID) (content []byte, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if k := f.find(id); k != nil && k.whole {
+		return k.content, true
+	}
+	return nil, false
+}
