@@ -83,6 +83,6 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(serveCommand(), sendCommand(), sessionCommand(), configCommand(),
-		queueCommand(), traceCommand(), reloadCommand(), retryCommand(), spoolCommand(), dsnCommand())
+		queueCommand(), traceCommand(), reloadCommand(), retryCommand(), spoolCommand(), dsnCommand(), benchCommand())
 	return root
 }

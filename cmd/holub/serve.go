@@ -2,20 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/holub-mail/holub/internal/config"
 	"github.com/holub-mail/holub/internal/mta"
@@ -24,6 +25,7 @@ import (
 func serveCommand() *cobra.Command {
 	var file string
 	var verbose bool
+	var profile string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
@@ -42,14 +44,23 @@ func serveCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			o := mta.Options{Config: cfg, Logger: newLogger(os.Stderr, verbose), Version: version()}
+			log, flush := newLogger(os.Stderr, verbose)
+			defer flush()
+			o := mta.Options{Config: cfg, Logger: log, Version: version()}
 			if file != "" {
 				o.Load = func() (*config.Config, error) { return config.Load(file) }
 			}
+			useProcessors()
+			stopProfile, err := startProfile(profile)
+			if err != nil {
+				return exit(exOSErr, err)
+			}
+			defer stopProfile()
 			return serve(ctx, o, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file (default: none is needed)")
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write where the time of the processor goes to this file, for go tool pprof")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log the course of every session")
 	return cmd
 }
@@ -88,16 +99,36 @@ func serve(ctx context.Context, o mta.Options, out io.Writer) error {
 	return exit(exSoftware, m.Run(ctx))
 }
 
-// newLogger logs text on a terminal and JSON elsewhere.
-func newLogger(w *os.File, verbose bool) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if verbose {
-		options.Level = slog.LevelDebug
+// processorsEach is how many of Go's processors there are for each of the machine's, and leastProcessors how many at least: the
+// log's sync keeps one busy while the disk works, and with one for each of the machine's that many less would serve mail.
+const (
+	processorsEach  = 2
+	leastProcessors = 4
+)
+
+// useProcessors sets how many goroutines run at once, unless GOMAXPROCS does.
+func useProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(processorsEach*runtime.GOMAXPROCS(0), leastProcessors))
 	}
-	if term.IsTerminal(int(w.Fd())) {
-		return slog.New(slog.NewTextHandler(w, options))
+}
+
+// startProfile begins a profile of the processor's time; "" is none.
+func startProfile(file string) (stop func(), err error) {
+	if file == "" {
+		return func() {}, nil
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("make the file of the profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the profile: %w", err), f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
 }
 
 // welcome says where the server listens, where its data is, and what to try where a mail to this machine would be taken.

@@ -44,7 +44,9 @@ func sessionCommand() *cobra.Command {
 func session(ctx context.Context, cfg *config.Config) error {
 	info, err := os.Stdin.Stat()
 	fromNetwork := err == nil && info.Mode()&os.ModeSocket != 0
-	m, err := mta.New(mta.Options{Config: cfg, Logger: newLogger(os.Stderr, false)})
+	log, flush := newLogger(os.Stderr, false)
+	defer flush()
+	m, err := mta.New(mta.Options{Config: cfg, Logger: log})
 	if errors.Is(err, spool.ErrInUse) {
 		if fromNetwork {
 			return exit(exTempFail, errors.New("a server runs on this data folder: let the client connect to its listener"))

@@ -1,6 +1,7 @@
 package receiver_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -38,6 +39,85 @@ func BenchmarkChunk(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	srv.ServeConn(conn)
+}
+
+// turns gives one of its texts with each read, over and over, as a client does that waits for each reply; then io.EOF.
+type turns struct {
+	texts []string
+	next  int
+	left  int // reads
+}
+
+func (t *turns) Read(p []byte) (int, error) {
+	if t.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, t.texts[t.next])
+	t.left--
+	t.next = (t.next + 1) % len(t.texts)
+	return n, nil
+}
+
+// BenchmarkTurns is a message of 4,000 octets from clients that wait for replies: to each command, or to a pipelined group
+// of them. "writes/op" counts what the server writes.
+func BenchmarkTurns(b *testing.B) {
+	content := strings.Repeat("a line of the content, with 40 octets..\r\n", 100)[:3995] + "\r\n.\r\n"
+	from, to := "MAIL FROM:<alice@example.org> SIZE=4096\r\n", "RCPT TO:<bob@example.net>\r\n"
+	for name, texts := range map[string][]string{
+		"lock step": {from, to, "DATA\r\n", content},
+		"pipelined": {from + to + "DATA\r\n", content},
+	} {
+		b.Run(name, func(b *testing.B) {
+			hello := strings.NewReader("EHLO client.example\r\n")
+			conn := &scriptConn{in: io.MultiReader(hello, &turns{texts: texts, left: len(texts) * b.N})}
+			srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+			b.SetBytes(int64(len(strings.Join(texts, ""))))
+			b.ReportAllocs()
+			b.ResetTimer()
+			srv.ServeConn(conn)
+			b.ReportMetric(float64(conn.writes)/float64(b.N), "writes/op")
+		})
+	}
+}
+
+// BenchmarkLoopback is the same message, pipelined, over TCP: what the sockets and the wake-ups add. The client allocates
+// nothing.
+func BenchmarkLoopback(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := &receiver.Server{Hostname: "mx.example.org", Handler: discard{}}
+	go srv.Serve(l)
+	defer srv.Shutdown(b.Context())
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	p := make([]byte, 4096)
+	ask := func(text []byte, lines int) {
+		if _, err := conn.Write(text); err != nil {
+			b.Fatal(err)
+		}
+		for lines > 0 {
+			n, err := conn.Read(p)
+			if err != nil {
+				b.Fatal(err)
+			}
+			lines -= bytes.Count(p[:n], []byte("\n"))
+		}
+	}
+	ask(nil, 1)
+	ask([]byte("HELO client.example\r\n"), 1) // one line in reply; groups are taken all the same
+	group := []byte("MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n")
+	content := []byte(strings.Repeat("a line of the content, with 40 octets..\r\n", 100)[:3995] + "\r\n.\r\n")
+	b.SetBytes(int64(len(group) + len(content)))
+	b.ReportAllocs()
+	for b.Loop() {
+		ask(group, 3)
+		ask(content, 1)
+	}
 }
 
 // TestNoAllocationPerLine: a message of a hundred times the lines costs no more allocations.

@@ -129,9 +129,10 @@ func (k *call) reply(stage Stage) (smtp.Reply, error) {
 
 // replyWithin is reply with a longest wait of its own.
 func (k *call) replyWithin(stage Stage, timeout time.Duration) (smtp.Reply, error) {
-	err := k.arm(reading, timeout)
-	if err != nil {
-		return smtp.Reply{}, k.fail(stage, err, smtp.Reply{})
+	if !k.replies.atHand() {
+		if err := k.arm(reading, timeout); err != nil {
+			return smtp.Reply{}, k.fail(stage, err, smtp.Reply{})
+		}
 	}
 	reply, err := k.replies.read()
 	if err != nil {

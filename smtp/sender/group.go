@@ -1,5 +1,10 @@
 package sender
 
+import (
+	"crypto/tls"
+	"net"
+)
+
 // maxCommand is above the length of any MAIL or RCPT that sendable, printable and declare let through.
 const maxCommand = 2 << 10
 
@@ -9,6 +14,35 @@ type groupWriter struct {
 	t   *transaction
 	buf *writeBuffer
 	out []byte // the part of buf that is filled
+}
+
+// What fits the buffers that a system keeps for a connection, however busy the server: so much content with the group, and
+// the replies to so many recipients.
+const (
+	bufferedContent = 8 << 10
+	bufferedReplies = 20
+)
+
+// fitsBuffers tells a group that can be written before its replies are read, for neither side can be kept waiting by the
+// other. Of connections inside the process, and to programs, nothing is known.
+func (t *transaction) fitsBuffers() bool {
+	conn := t.c.conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return len(t.to) <= bufferedReplies && (t.group == nil || len(t.group.wire()) <= bufferedContent)
+	}
+	return false
+}
+
+// writeAtOnce is writeGroup for a group that does not have to wait for the server.
+func (t *transaction) writeAtOnce() error {
+	if err := t.arm(writing, t.c.timeouts.Data); err != nil {
+		return err
+	}
+	return t.writeGroup()
 }
 
 // writeGroup writes the whole envelope (RFC 2920 3.1: DATA may end the group; RFC 3030 4.2: so may BDAT with its

@@ -27,6 +27,13 @@ type replyReader struct {
 	trace  func(Direction, []byte)
 }
 
+// atHand tells that a reply of one line has arrived: nobody has to be waited for.
+func (r *replyReader) atHand() bool {
+	b, _ := r.in.Peek(r.in.Buffered())
+	end := bytes.IndexByte(b, '\n')
+	return end > 3 && b[3] != '-'
+}
+
 // read reads one reply (4.2.1). Its error wraps smtp.ErrReplySyntax, or is that of the connection.
 func (r *replyReader) read() (smtp.Reply, error) {
 	var reply smtp.Reply

@@ -98,9 +98,12 @@ func (t *transaction) envelope() (accepted int, err error) {
 	if err := t.quiet(StageMail); err != nil {
 		return 0, err
 	}
-	// Written beside the reading: a server may stop taking commands until its replies are taken (RFC 2920 3.1).
 	written := make(chan error, 1)
-	go func() { written <- t.writeGroup() }()
+	if t.fitsBuffers() {
+		written <- t.writeAtOnce()
+	} else { // beside the reading: a server may stop taking commands until its replies are taken (RFC 2920 3.1)
+		go func() { written <- t.writeGroup() }()
+	}
 	accepted, err = t.dialogue()
 	if err != nil {
 		wrote := <-written // ended by the closed connection
