@@ -52,7 +52,7 @@ var works = []work{
 		note:     "a hundred recipients arrive for each message",
 		sessions: 20, size: 4 * kib, warm: 20, recipients: 100, domains: 100, sites: true, relay: true, least: 40},
 	{name: "idle", title: "memory that 1,000 sessions take which said EHLO and nothing more", goal: 100,
-		note: "of all processes, shared pages counted once; what the server needs without them is taken off, and the peak has all",
+		note:     "of all processes, shared pages counted once; what the server needs without them is taken off, and the peak has all",
 		sessions: 1000, idle: true, kept: true},
 }
 
