@@ -27,38 +27,48 @@ type Received struct {
 	Date  time.Time  // when the message arrived
 }
 
-// Append writes the field with its CRLF, folded.
+// Append writes the field with its CRLF, folded between its clauses.
 func (r Received) Append(dst []byte) []byte {
-	from := "from " + r.fromDomain()
-	if r.Addr.IsValid() {
-		from += " (" + smtp.AddressLiteral(r.Addr).String() + ")" // TCP-info
+	var room [256]byte // few fields are longer
+	text := AppendDate(append(r.appendClauses(room[:0]), ";\n"...), r.Date)
+	var parts [6]string
+	n := 0
+	for part := range strings.SplitSeq(string(text), "\n") {
+		parts[n] = part
+		n++
 	}
-	by := "by " + traceDomain(r.By) + " (holub)"
-	var with, id, rcpt string
-	if r.With != "" {
-		with = "with " + traceAtom(r.With)
-	}
-	if r.ID != "" {
-		id = "id " + traceAtom(r.ID)
-	}
-	if p, err := smtp.ParsePath("<" + r.For + ">"); err == nil && !p.IsNull() && p.IsASCII() {
-		rcpt = "for " + p.String()
-	}
-	parts := []string{from, by, with, id, rcpt}
-	last := len(parts) - 1
-	for parts[last] == "" {
-		last--
-	}
-	parts[last] += ";"
-	return AppendField(dst, "Received", append(parts, string(AppendDate(nil, r.Date)))...)
+	return AppendField(dst, "Received", parts[:n]...)
 }
 
-// fromDomain gives the name of the client: From-domain can't be left out, so one without a greeting has its address.
-func (r Received) fromDomain() string {
-	if r.Hello == "" && r.Addr.IsValid() {
-		return smtp.AddressLiteral(r.Addr).String()
+// appendClauses writes up to five clauses with LF, which stands in none of them, between two.
+func (r Received) appendClauses(dst []byte) []byte {
+	dst = r.appendFrom(dst)
+	dst = append(appendTraceDomain(append(dst, "\nby "...), r.By), " (holub)"...)
+	if r.With != "" {
+		dst = appendTraceAtom(append(dst, "\nwith "...), r.With)
 	}
-	return traceDomain(r.Hello)
+	if r.ID != "" {
+		dst = appendTraceAtom(append(dst, "\nid "...), r.ID)
+	}
+	if p, err := smtp.ParsePath("<" + r.For + ">"); err == nil && !p.IsNull() && p.IsASCII() {
+		dst = p.Append(append(dst, "\nfor "...))
+	}
+	return dst
+}
+
+// appendFrom writes the name of the client, which From-domain can't leave out: one without a greeting has its address
+// for it. The address stands behind it (TCP-info).
+func (r Received) appendFrom(dst []byte) []byte {
+	dst = append(dst, "from "...)
+	if !r.Addr.IsValid() {
+		return appendTraceDomain(dst, r.Hello)
+	}
+	if r.Hello == "" {
+		dst = smtp.AppendAddressLiteral(dst, r.Addr)
+	} else {
+		dst = appendTraceDomain(dst, r.Hello)
+	}
+	return append(smtp.AppendAddressLiteral(append(dst, " ("...), r.Addr), ')')
 }
 
 // AppendReturnPath writes the Return-Path field with its CRLF, which stands on top of a message at its final delivery
@@ -70,27 +80,27 @@ func AppendReturnPath(dst []byte, p smtp.Path) []byte {
 	return AppendField(dst, "Return-Path", p.String())
 }
 
-// traceDomain gives a domain or address literal as it is, and of anything else what can stand for a domain. Literals of
-// other kinds are not kept: they may hold parentheses and semicolons, which readers of this field stumble over.
-func traceDomain(s string) string {
+// appendTraceDomain writes a domain or address literal as it is, and of anything else what can stand for a domain.
+// Literals of other kinds are not kept: they may hold parentheses and semicolons, which readers of this field stumble over.
+func appendTraceDomain(dst []byte, s string) []byte {
 	d, err := smtp.ParseHelo(s)
 	if _, isAddr := d.Addr(); err == nil && (isAddr || !d.IsLiteral()) {
-		return s
+		return append(dst, s...)
 	}
-	return traceAtom(s)
+	return appendTraceAtom(dst, s)
 }
 
-// traceAtom keeps the characters of a dot-atom (RFC 5322 3.2.3), "?" for others; at most 255 octets.
-func traceAtom(s string) string {
+// appendTraceAtom keeps the characters of a dot-atom (RFC 5322 3.2.3), "?" for others; at most 255 octets.
+func appendTraceAtom(dst []byte, s string) []byte {
 	if s == "" {
-		return "unknown"
+		return append(dst, "unknown"...)
 	}
-	b := []byte(s[:min(len(s), smtp.MaxDomain)])
-	for i, c := range b {
+	for _, c := range []byte(s[:min(len(s), smtp.MaxDomain)]) {
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
 		if !letter && !('0' <= c && c <= '9') && strings.IndexByte("!#$%&'*+-./=?^_`{|}~", c) < 0 {
-			b[i] = '?'
+			c = '?'
 		}
+		dst = append(dst, c)
 	}
-	return string(b)
+	return dst
 }

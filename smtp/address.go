@@ -76,16 +76,24 @@ func ParseHelo(s string) (Domain, error) {
 // AddressLiteral gives the literal for an address.
 func AddressLiteral(a netip.Addr) Domain {
 	a = a.Unmap().WithZone("")
+	var room [64]byte // the longest has 47 octets
+	return Domain{text: string(AppendAddressLiteral(room[:0], a)), addr: a}
+}
+
+// AppendAddressLiteral writes the literal for an address, as AddressLiteral gives it.
+func AppendAddressLiteral(dst []byte, a netip.Addr) []byte {
+	a = a.Unmap().WithZone("")
+	dst = append(dst, '[')
 	if a.Is6() {
-		return Domain{text: "[IPv6:" + a.String() + "]", addr: a}
+		dst = append(dst, "IPv6:"...)
 	}
-	return Domain{text: "[" + a.String() + "]", addr: a}
+	return append(a.AppendTo(dst), ']')
 }
 
 func parseLiteral(s string) (Domain, error) {
-	bad := fmt.Errorf("%w: %.80q", ErrDomain, s)
+	bad := func() (Domain, error) { return Domain{}, fmt.Errorf("%w: %.80q", ErrDomain, s) }
 	if len(s) < 3 || len(s) > MaxDomain || s[len(s)-1] != ']' {
-		return Domain{}, bad
+		return bad()
 	}
 	inner := s[1 : len(s)-1]
 	tag, content, tagged := strings.Cut(inner, ":")
@@ -93,17 +101,17 @@ func parseLiteral(s string) (Domain, error) {
 	case !tagged:
 		a, err := netip.ParseAddr(inner)
 		if err != nil || !a.Is4() {
-			return Domain{}, bad
+			return bad()
 		}
 		return Domain{text: s, addr: a}, nil
 	case strings.EqualFold(tag, "IPv6"):
 		a, ok := ipv6(content)
 		if !ok {
-			return Domain{}, bad
+			return bad()
 		}
 		return Domain{text: s, addr: a.Unmap()}, nil // else Equal and Key would differ
 	}
-	return Domain{}, bad // no other tag is registered (4.1.3)
+	return bad() // no other tag is registered (4.1.3)
 }
 
 // ipv6 reads an IPv6 address in the form of 4.1.3, where "::" stands for two groups of zeros at least.
@@ -199,10 +207,17 @@ func CheckMailbox(s string) error {
 
 // String writes the mailbox with as little quoting as its local part allows (4.1.2).
 func (m Mailbox) String() string {
-	if m.Domain.IsZero() {
-		return QuoteLocal(m.Local)
+	var room [128]byte // few addresses are longer
+	return string(m.Append(room[:0]))
+}
+
+// Append writes the mailbox as String does.
+func (m Mailbox) Append(dst []byte) []byte {
+	dst = appendLocal(dst, m.Local)
+	if !m.Domain.IsZero() {
+		dst = append(append(dst, '@'), m.Domain.text...)
 	}
-	return QuoteLocal(m.Local) + "@" + m.Domain.text
+	return dst
 }
 
 // IsASCII tells a mailbox that can be written without SMTPUTF8 as it is.
@@ -213,15 +228,22 @@ func QuoteLocal(local string) string {
 	if isDotString(local) {
 		return local
 	}
-	b := make([]byte, 0, len(local)+4)
-	b = append(b, '"')
+	return string(appendLocal(nil, local))
+}
+
+// appendLocal writes what QuoteLocal gives.
+func appendLocal(dst []byte, local string) []byte {
+	if isDotString(local) {
+		return append(dst, local...)
+	}
+	dst = append(dst, '"')
 	for i := range len(local) {
 		if c := local[i]; c == '"' || c == '\\' {
-			b = append(b, '\\')
+			dst = append(dst, '\\')
 		}
-		b = append(b, local[i])
+		dst = append(dst, local[i])
 	}
-	return string(append(b, '"'))
+	return append(dst, '"')
 }
 
 // Path is what stands between "<" and ">" in MAIL and RCPT: a mailbox, nothing (the null reverse-path), or postmaster
@@ -256,7 +278,17 @@ func (p Path) String() string {
 	if p.IsNull() {
 		return "<>"
 	}
-	return "<" + p.Mailbox.String() + ">"
+	var room [128]byte
+	return string(p.Append(room[:0]))
+}
+
+// Append writes the path as String does. It stands in front of the Append of the mailbox within, which has no brackets.
+func (p Path) Append(dst []byte) []byte {
+	dst = append(dst, '<')
+	if !p.IsNull() {
+		dst = p.Mailbox.Append(dst)
+	}
+	return append(dst, '>')
 }
 
 // cutPath reads a path from the start of s and returns what follows it.
@@ -384,8 +416,9 @@ func isDomainName(s string, underscore bool) bool {
 	if s == "" || len(s) > MaxDomain {
 		return false
 	}
-	for label := range strings.SplitSeq(s, ".") {
-		if !isLabel(label, underscore) {
+	for more := true; more; {
+		var label string
+		if label, s, more = strings.Cut(s, "."); !isLabel(label, underscore) {
 			return false
 		}
 	}
@@ -405,16 +438,20 @@ func isLabel(s string, underscore bool) bool {
 	return true
 }
 
+// isDotString tells atoms with one dot between two of them.
 func isDotString(s string) bool {
-	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
-		return false
-	}
+	dot := true // in front of an atom, whose place no dot can take
 	for i := range len(s) {
-		if !isAtext(s[i]) && s[i] != '.' {
+		switch {
+		case isAtext(s[i]):
+			dot = false
+		case s[i] != '.' || dot:
 			return false
+		default:
+			dot = true
 		}
 	}
-	return true
+	return !dot
 }
 
 func isASCII(s string) bool {
@@ -431,5 +468,13 @@ func isLetDig(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z'
 
 // isAtext tells the octets of an atom (RFC 5322 3.2.3; RFC 6531 3.3).
 func isAtext(c byte) bool {
-	return isLetDig(c) || c >= utf8.RuneSelf || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+	return atext[c]
 }
+
+// atext is the table of isAtext.
+var atext = func() (t [256]bool) {
+	for c := range t {
+		t[c] = isLetDig(byte(c)) || c >= utf8.RuneSelf || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", byte(c)) >= 0
+	}
+	return t
+}()

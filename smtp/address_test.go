@@ -213,6 +213,34 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
+// TestAppendAddress: the Append of an address writes behind what is there what its String gives.
+func TestAppendAddress(t *testing.T) {
+	for _, text := range []string{"<>", "<postmaster>", "<alice@example.org>", `<"a \"b\\c"@example.org>`, `<""@[192.0.2.1]>`,
+		"<alice@[IPv6:2001:db8::1]>", "<älice@bücher.example>", "<" + strings.Repeat("a", 200) + "@example.org>"} {
+		p, err := smtp.ParsePath(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(p.Append([]byte("To: "))); p.String() != text || got != "To: "+text {
+			t.Errorf("%q is written as %q and appended as %q", text, p, got)
+		}
+		if p.IsNull() {
+			continue
+		}
+		want := strings.Trim(text, "<>")
+		if got := string(p.Mailbox.Append([]byte("To: "))); p.Mailbox.String() != want || got != "To: "+want {
+			t.Errorf("the mailbox %q is written as %q and appended as %q", want, p.Mailbox, got)
+		}
+	}
+	for text, want := range map[string]string{"192.0.2.1": "[192.0.2.1]", "::ffff:192.0.2.1": "[192.0.2.1]",
+		"2001:db8::1": "[IPv6:2001:db8::1]", "fe80::1%eth0": "[IPv6:fe80::1]"} {
+		a := netip.MustParseAddr(text)
+		if got := string(smtp.AppendAddressLiteral([]byte("("), a)); got != "("+want || smtp.AddressLiteral(a).String() != want {
+			t.Errorf("the literal of %s is %q and appended %q, want %q", text, smtp.AddressLiteral(a), got, want)
+		}
+	}
+}
+
 func FuzzParsePath(f *testing.F) {
 	for _, s := range []string{"<>", "<a@b>", `<"a\"b c"@d>`, "<@a,@[IPv6:::1]:u@b>", "<PostMaster>",
 		`<""@[192.0.2.1]>`, "<a@[x:y]>", "<\"\xff\"@c>"} {

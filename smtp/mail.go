@@ -69,6 +69,9 @@ func ParseMail(arg string) (Mail, error) {
 	if path.Domain.IsZero() && !path.IsNull() { // <postmaster> alone is a forward-path only (4.1.1.3)
 		return Mail{}, fmt.Errorf("%w: %q", ErrPath, path)
 	}
+	if len(params) == 0 {
+		return Mail{From: path}, nil
+	}
 	m := Mail{From: path}
 	for _, p := range params {
 		known := false
@@ -94,7 +97,7 @@ func ParseMail(arg string) (Mail, error) {
 // Append writes the whole command with its CRLF.
 func (m Mail) Append(dst []byte) []byte {
 	dst = append(dst, "MAIL FROM:"...)
-	dst = append(dst, m.From.String()...)
+	dst = m.From.Append(dst)
 	for _, row := range mailParams {
 		if value, ok := row.value(&m); ok {
 			dst = append(append(dst, ' '), row.keyword...)
@@ -108,14 +111,28 @@ func (m Mail) Append(dst []byte) []byte {
 
 // Unoffered names a parameter of m that a server with the extensions e does not offer; "" where there is none.
 func (m Mail) Unoffered(e Extensions) string {
-	for _, row := range mailParams {
-		value, given := row.value(&m)
+	for _, p := range [...]struct {
+		keyword        string
+		given, offered bool
+	}{
+		{"SIZE", m.Size > 0, e.Size},
+		{"BODY", m.Body != BodyDefault, m.Body.offered(e)},
+		{"SMTPUTF8", m.UTF8, e.UTF8},
+		{"RET", m.Return != ReturnDefault, e.DSN},
+		{"ENVID", m.EnvelopeID != "", e.DSN},
+		{"AUTH", m.Submitter != nil, len(e.Auth) > 0},
+		{"REQUIRETLS", m.RequireTLS, e.RequireTLS},
+		{"BY", m.DeliverBy != nil, e.DeliverBy},
+		{"HOLDFOR", m.HoldFor > 0, e.FutureRelease},
+		{"HOLDUNTIL", !m.HoldUntil.IsZero(), e.FutureRelease},
+		{"MT-PRIORITY", m.Priority != nil, e.Priority},
+	} {
 		switch {
-		case !given || row.offered(&m, e):
-		case row.keyword == "BODY": // known by another of its values
-			return "BODY=" + value
+		case !p.given || p.offered:
+		case p.keyword == "BODY": // known by another of its values
+			return "BODY=" + string(m.Body)
 		default:
-			return row.keyword
+			return p.keyword
 		}
 	}
 	if len(m.Other) > 0 {
@@ -131,56 +148,44 @@ type mailParam struct {
 	keyword string
 	parse   func(*Mail, string) error
 	value   func(*Mail) (value string, given bool)
-	offered func(*Mail, Extensions) bool
 }
 
 var mailParams = []mailParam{
 	{"SIZE",
 		func(m *Mail, v string) (err error) { m.Size, err = parseSize(v); return err },
-		func(m *Mail) (string, bool) { return strconv.FormatInt(m.Size, 10), m.Size > 0 },
-		func(_ *Mail, e Extensions) bool { return e.Size }},
+		func(m *Mail) (string, bool) { return strconv.FormatInt(m.Size, 10), m.Size > 0 }},
 	{"BODY",
 		func(m *Mail, v string) (err error) { m.Body, err = parseBody(v); return err },
-		func(m *Mail) (string, bool) { return string(m.Body), m.Body != BodyDefault },
-		func(m *Mail, e Extensions) bool { return m.Body.offered(e) }},
+		func(m *Mail) (string, bool) { return string(m.Body), m.Body != BodyDefault }},
 	{"SMTPUTF8",
 		func(m *Mail, v string) error { m.UTF8 = true; return empty(v) },
-		func(m *Mail) (string, bool) { return "", m.UTF8 },
-		func(_ *Mail, e Extensions) bool { return e.UTF8 }},
+		func(m *Mail) (string, bool) { return "", m.UTF8 }},
 	{"RET",
 		func(m *Mail, v string) (err error) { m.Return, err = parseReturn(v); return err },
-		func(m *Mail) (string, bool) { return string(m.Return), m.Return != ReturnDefault },
-		func(_ *Mail, e Extensions) bool { return e.DSN }},
+		func(m *Mail) (string, bool) { return string(m.Return), m.Return != ReturnDefault }},
 	{"ENVID",
 		func(m *Mail, v string) (err error) { m.EnvelopeID, err = parseEnvelopeID(v); return err },
-		func(m *Mail) (string, bool) { return EncodeXtext(m.EnvelopeID), m.EnvelopeID != "" },
-		func(_ *Mail, e Extensions) bool { return e.DSN }},
+		func(m *Mail) (string, bool) { return EncodeXtext(m.EnvelopeID), m.EnvelopeID != "" }},
 	{"AUTH",
 		func(m *Mail, v string) (err error) { m.Submitter, err = parseSubmitter(v); return err },
-		func(m *Mail) (string, bool) { return submitterValue(m.Submitter), m.Submitter != nil },
-		func(_ *Mail, e Extensions) bool { return len(e.Auth) > 0 }},
+		func(m *Mail) (string, bool) { return submitterValue(m.Submitter), m.Submitter != nil }},
 	{"REQUIRETLS",
 		func(m *Mail, v string) error { m.RequireTLS = true; return empty(v) },
-		func(m *Mail) (string, bool) { return "", m.RequireTLS },
-		func(_ *Mail, e Extensions) bool { return e.RequireTLS }},
+		func(m *Mail) (string, bool) { return "", m.RequireTLS }},
 	{"BY",
 		func(m *Mail, v string) (err error) { m.DeliverBy, err = parseDeliverBy(v); return err },
-		func(m *Mail) (string, bool) { return m.DeliverBy.value(), m.DeliverBy != nil },
-		func(_ *Mail, e Extensions) bool { return e.DeliverBy }},
+		func(m *Mail) (string, bool) { return m.DeliverBy.value(), m.DeliverBy != nil }},
 	{"HOLDFOR",
 		func(m *Mail, v string) (err error) { m.HoldFor, err = parseHoldFor(v); return err },
 		func(m *Mail) (string, bool) {
 			return strconv.FormatInt(int64(m.HoldFor/time.Second), 10), m.HoldFor > 0
-		},
-		func(_ *Mail, e Extensions) bool { return e.FutureRelease }},
+		}},
 	{"HOLDUNTIL",
 		func(m *Mail, v string) (err error) { m.HoldUntil, err = time.Parse(time.RFC3339, v); return err },
-		(*Mail).holdUntil,
-		func(_ *Mail, e Extensions) bool { return e.FutureRelease }},
+		(*Mail).holdUntil},
 	{"MT-PRIORITY",
 		func(m *Mail, v string) (err error) { m.Priority, err = parsePriority(v); return err },
-		func(m *Mail) (string, bool) { return m.Priority.value(), m.Priority != nil },
-		func(_ *Mail, e Extensions) bool { return e.Priority }},
+		func(m *Mail) (string, bool) { return m.Priority.value(), m.Priority != nil }},
 }
 
 // empty refuses a value where a keyword has none.

@@ -87,7 +87,7 @@ func ParseRcpt(arg string) (Rcpt, error) {
 // Append writes the whole command with its CRLF.
 func (r Rcpt) Append(dst []byte) []byte {
 	dst = append(dst, "RCPT TO:"...)
-	dst = append(dst, r.To.String()...)
+	dst = r.To.Append(dst)
 	if r.Notify != NotifyDefault {
 		dst = append(append(dst, " NOTIFY="...), r.Notify.String()...)
 	}

@@ -63,7 +63,8 @@ type Reply struct {
 	Close    bool         // the server hangs up after it; not a part of the wire
 }
 
-// NewReply makes a reply; each line of the text becomes a line of the reply.
+// NewReply makes a reply; each line of the text becomes a line of the reply. What is said often is best made once: nothing
+// in this package changes the lines of a Reply that it is given.
 func NewReply(code int, enhanced EnhancedCode, text string) Reply {
 	return Reply{Code: code, Enhanced: enhanced, Lines: strings.Split(text, "\n")}
 }
@@ -97,7 +98,8 @@ func (r Reply) Error() string { return r.Text() }
 
 // Text gives the reply as one line: code, enhanced code, and the lines joined by spaces.
 func (r Reply) Text() string {
-	b := strconv.AppendInt(nil, int64(r.Code), 10)
+	var room [128]byte // few replies are longer
+	b := strconv.AppendInt(room[:0], int64(r.Code), 10)
 	if r.Enhanced != (EnhancedCode{}) {
 		b = r.Enhanced.append(append(b, ' '))
 	}
@@ -120,7 +122,8 @@ func (r Reply) Append(dst []byte) []byte {
 	}
 	prefix := 0
 	if r.Enhanced != (EnhancedCode{}) {
-		prefix = len(r.Enhanced.String()) + 1
+		var room [16]byte
+		prefix = len(r.Enhanced.append(room[:0])) + 1
 	}
 	for i, line := range lines {
 		for {
@@ -149,12 +152,12 @@ func (r Reply) appendLine(dst []byte, text string, last bool) []byte {
 	if r.Enhanced != (EnhancedCode{}) {
 		dst = append(r.Enhanced.append(dst), ' ')
 	}
-	for i := range len(text) {
-		c := text[i]
+	start := len(dst)
+	dst = append(dst, text...)
+	for i, c := range dst[start:] {
 		if c < ' ' && c != '\t' || c >= 0x7f {
-			c = '?'
+			dst[start+i] = '?'
 		}
-		dst = append(dst, c)
 	}
 	return append(dst, '\r', '\n')
 }

@@ -86,6 +86,7 @@ func serve(ctx context.Context, o mta.Options, out io.Writer) error {
 		return exit(exOSErr, err)
 	}
 	welcome(out, o.Config, m.Addrs())
+	go giveBack(ctx)
 	go func() {
 		for {
 			select {

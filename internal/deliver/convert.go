@@ -30,12 +30,13 @@ func fit(env *sender.Envelope, ext smtp.Extensions, sevenBit bool) (to mail.Targ
 // content opens what is sent over a session, in the form that its host takes, and makes the envelope fit. refusal is what the
 // recipients get where there is no such form.
 func (v *visit) content(ctx context.Context, s *session, env *sender.Envelope) (content io.ReadCloser, refusal smtp.Reply, err error) {
-	open := func() (io.ReadCloser, error) { return v.task.Open(ctx) }
 	to, needed := fit(env, s.client.Extensions(), v.manner.SevenBit)
 	if !needed {
-		content, err = open()
+		content, err = v.task.Open(ctx)
 		return content, smtp.Reply{}, err
 	}
+	task := v.task
+	open := func() (io.ReadCloser, error) { return task.Open(ctx) }
 	converted, err := mail.Convert(open, to, mail.ConvertOptions{Refuse: v.options.KeepWhole})
 	var impossible *mail.Unconvertible
 	if errors.As(err, &impossible) {
@@ -52,10 +53,10 @@ func (v *visit) content(ctx context.Context, s *session, env *sender.Envelope) (
 
 // cannotFit gives recipients the reply that no form of the message is for this host.
 func (v *visit) cannotFit(to []int, refusal smtp.Reply) {
-	for _, n := range to {
-		if had, ok := v.last[n]; !ok || !had.Reply.Temporary() {
-			v.last[n] = spool.Outcome{N: n, Reply: refusal, Reason: spool.ReasonRefused}
+	for _, i := range to {
+		if !v.last[i].Reply.Temporary() {
+			v.note(i, spool.Outcome{Reply: refusal, Reason: spool.ReasonRefused})
 		}
-		v.elsewhere = append(v.elsewhere, n) // what this host lacks another may have
+		v.elsewhere = append(v.elsewhere, i) // what this host lacks another may have
 	}
 }

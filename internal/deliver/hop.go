@@ -3,7 +3,6 @@ package deliver
 import (
 	"time"
 
-	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/smtp"
 	"github.com/holub-mail/holub/smtp/sender"
 )
@@ -23,8 +22,10 @@ type Manner struct {
 	SevenBit bool // the channel carries 7 bits only
 }
 
-// envelope makes what is sent of a message to some of its recipients, by a host that offers ext.
-func envelope(m *spool.Message, to []int, ext smtp.Extensions, now time.Time) sender.Envelope {
+// envelope makes what is sent of a task's message to those of its recipients whose indices are in to, by a host that
+// offers ext.
+func envelope(t Task, to []int, ext smtp.Extensions, now time.Time) sender.Envelope {
+	m := t.Message
 	env := sender.Envelope{From: m.From, Size: m.Size, EightBit: m.EightBit, Binary: m.Asked.Binary, Verbatim: true,
 		// What has UTF-8 in addresses alone may go to a host without SMTPUTF8, with its domains in A-labels (RFC 6531 3.2).
 		UTF8:   m.Asked.UTF8 && (m.HighHeader || ext.UTF8),
@@ -35,8 +36,9 @@ func envelope(m *spool.Message, to []int, ext smtp.Extensions, now time.Time) se
 			env.DeliverBy.Within = max(env.DeliverBy.Within, time.Second)
 		}
 	}
-	for _, n := range to {
-		r := &m.Recipients[n]
+	env.To, env.Params = make([]smtp.Path, 0, len(to)), make([]sender.RecipientParams, 0, len(to))
+	for _, i := range to {
+		r := &m.Recipients[t.Recipients[i]]
 		env.To = append(env.To, r.To)
 		env.Params = append(env.Params, sender.RecipientParams{Notify: r.Notify, Original: r.Original})
 		if r.Priority != 0 {

@@ -14,7 +14,10 @@ type session struct {
 	host   string
 	tls    string // what protects it, "TLS 1.3"; "" is nothing
 	uses   int
-	expiry *time.Timer // while it is idle
+
+	// While it is idle; guarded by pool.mu:
+	expiry *time.Timer // made when it is idle for the first time
+	next   *session    // that was given before it
 }
 
 // place is where a session may be used again: at the same site, spoken to in the same manner.
@@ -31,24 +34,24 @@ type pool struct {
 
 	mu     sync.Mutex
 	closed bool
-	idle   map[place][]*session // the last given is the first taken
+	idle   map[place]*session // the last given is the first taken
 }
 
 // take gives an idle session of a place, or nil.
 func (p *pool) take(at place) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[at]
-	if len(list) == 0 {
+	s := p.idle[at]
+	if s == nil {
 		return nil
 	}
-	s := list[len(list)-1]
-	p.set(at, list[:len(list)-1])
+	p.set(at, s.next)
+	s.next = nil
 	s.expiry.Stop()
 	return s
 }
 
-// give keeps a session for a while.
+// give keeps a session for a while. A session is given to one place only.
 func (p *pool) give(at place, s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,36 +60,48 @@ func (p *pool) give(at place, s *session) {
 		return
 	}
 	if p.idle == nil {
-		p.idle = make(map[place][]*session)
+		p.idle = make(map[place]*session)
 	}
-	p.idle[at] = append(p.idle[at], s)
+	s.next = p.idle[at]
+	p.idle[at] = s
+	if s.expiry != nil {
+		s.expiry.Reset(p.keep)
+		return
+	}
 	s.expiry = time.AfterFunc(p.keep, func() { p.expire(at, s) })
 }
 
 func (p *pool) expire(at place, s *session) {
 	p.mu.Lock()
-	found := false
-	list := p.idle[at]
-	for i := range list {
-		if list[i] == s {
-			found = true
-			p.set(at, append(list[:i], list[i+1:]...))
-			break
-		}
-	}
+	found := p.remove(at, s)
 	p.mu.Unlock()
 	if found { // else it was taken in the last moment
 		quit(s)
 	}
 }
 
-// set replaces the list of a place; p.mu is held.
-func (p *pool) set(at place, list []*session) {
-	if len(list) == 0 {
+// remove takes a session off those of a place and tells whether it was there; p.mu is held.
+func (p *pool) remove(at place, s *session) bool {
+	if p.idle[at] == s {
+		p.set(at, s.next)
+		return true
+	}
+	for before := p.idle[at]; before != nil; before = before.next {
+		if before.next == s {
+			before.next = s.next
+			return true
+		}
+	}
+	return false
+}
+
+// set replaces the first session of a place; p.mu is held.
+func (p *pool) set(at place, first *session) {
+	if first == nil {
 		delete(p.idle, at)
 		return
 	}
-	p.idle[at] = list
+	p.idle[at] = first
 }
 
 // close ends all idle sessions; what is given later ends at once.
@@ -97,8 +112,8 @@ func (p *pool) close() {
 	p.idle = nil
 	p.mu.Unlock()
 	var quits sync.WaitGroup
-	for _, list := range idle {
-		for _, s := range list {
+	for _, first := range idle {
+		for s := first; s != nil; s = s.next {
 			s.expiry.Stop()
 			quits.Go(func() { quit(s) })
 		}

@@ -125,7 +125,7 @@ func (r *Remote) deliver(ctx context.Context, site string, manner Manner, t Task
 // visit is one attempt on its way from host to host.
 type visit struct {
 	*Remote
-	*attempt
+	attempt
 	place
 }
 
@@ -272,12 +272,12 @@ func (v *visit) converse(ctx context.Context, s *session) {
 func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 	to := v.pending
 	v.pending = nil
-	env := envelope(v.task.Message, to, s.client.Extensions(), time.Now())
+	env := envelope(v.task, to, s.client.Extensions(), time.Now())
 	content, refusal, err := v.content(ctx, s, &env)
 	switch {
 	case err != nil:
-		for _, n := range to {
-			v.last[n] = NotRead(ctx, n, err)
+		for _, i := range to {
+			v.note(i, NotRead(ctx, 0, err))
 		}
 		return false, nil
 	case !refusal.IsZero():
@@ -288,40 +288,40 @@ func (v *visit) send(ctx context.Context, s *session) (again bool, err error) {
 	result, err := s.client.Send(ctx, env, content)
 	dsn := s.client.Extensions().DSN
 	accepted := false
-	for i, n := range to {
-		o := result.Outcomes[i]
-		if had, ok := v.last[n]; ok && had.Reply.Temporary() && o.Local && o.Reply.Permanent() {
-			v.elsewhere = append(v.elsewhere, n) // what this host lacks a preferred one may have, when it is back
+	for k, i := range to {
+		o := result.Outcomes[k]
+		if v.last[i].Reply.Temporary() && o.Local && o.Reply.Permanent() {
+			v.elsewhere = append(v.elsewhere, i) // what this host lacks a preferred one may have, when it is back
 			continue
 		}
-		v.last[n] = outcome(n, o, s, dsn)
+		v.note(i, outcome(o, s, dsn))
 		switch {
 		case o.Reply.IsZero():
-			v.undecided(ctx, s, n, err)
+			v.undecided(ctx, s, i, err)
 		case o.Reply.Positive():
 			accepted = true
 		case (o.Reply.Code == 452 || o.Reply.Code == 552 && accepted) && o.Stage == sender.StageRcpt:
-			v.pending = append(v.pending, n)
+			v.pending = append(v.pending, i)
 		case o.Reply.Temporary(), o.Local: // what this host lacks another may have
-			v.elsewhere = append(v.elsewhere, n)
+			v.elsewhere = append(v.elsewhere, i)
 		}
 	}
 	return accepted && len(v.pending) > 0 && err == nil, err
 }
 
 // outcome is what a reply means for a recipient.
-func outcome(n int, o sender.Outcome, s *session, dsn bool) spool.Outcome {
+func outcome(o sender.Outcome, s *session, dsn bool) spool.Outcome {
 	host := s.host
 	if o.Local {
 		host = ""
 	}
-	return spool.Outcome{N: n, Reply: o.Reply, Host: host, TLS: s.tls, Reason: spool.ReasonRefused, Passed: dsn && o.Reply.Positive()}
+	return spool.Outcome{Reply: o.Reply, Host: host, TLS: s.tls, Reason: spool.ReasonRefused, Passed: dsn && o.Reply.Positive()}
 }
 
 // undecided notes the outcome of a recipient for whom no reply came. Another host is tried for it unless the message
 // may have been taken, can't be read, or this server stops.
-func (a *attempt) undecided(ctx context.Context, s *session, n int, err error) {
-	o := spool.Outcome{N: n, TLS: s.tls, Reason: spool.ReasonSession,
+func (a *attempt) undecided(ctx context.Context, s *session, i int, err error) {
+	o := spool.Outcome{TLS: s.tls, Reason: spool.ReasonSession,
 		Reply: smtp.Replyf(451, smtp.EnhancedCode{4, 4, 2}, "The session with %s broke: %v", s.host, err)}
 	var broken *sender.SessionError
 	switch {
@@ -330,13 +330,13 @@ func (a *attempt) undecided(ctx context.Context, s *session, n int, err error) {
 		o.Reply = smtp.Replyf(451, smtp.EnhancedCode{4, 4, 2},
 			"The session with %s broke after the message was sent; it may have been delivered: %v", s.host, err)
 	case errors.Is(err, sender.ErrContent):
-		o = NotRead(ctx, n, err)
+		o = NotRead(ctx, 0, err)
 	case ctx.Err() != nil:
-		o = Stopped(n)
+		o = Stopped(0)
 	default:
-		a.elsewhere = append(a.elsewhere, n)
+		a.elsewhere = append(a.elsewhere, i)
 	}
-	a.last[n] = o
+	a.note(i, o)
 }
 
 // host is one address to try, with the name it was found by, or a channel that has no address.

@@ -56,25 +56,34 @@ func NotRead(ctx context.Context, n int, err error) spool.Outcome {
 // attempt collects the outcomes of a task that several hosts are tried for.
 type attempt struct {
 	task      Task
-	last      map[int]spool.Outcome // what each recipient has so far
-	pending   []int                 // recipients that the next transaction is for
-	elsewhere []int                 // recipients that this host refused for now, and another may take
-	refusedBy string                // a host that need not be asked again
+	last      []spool.Outcome // what each recipient of the task has so far; one without a reply has nothing
+	pending   []int           // recipients that the next transaction is for, as indices into last
+	elsewhere []int           // recipients that this host refused for now, and another may take
+	refusedBy string          // a host that need not be asked again
 }
 
-func newAttempt(t Task) *attempt {
-	return &attempt{task: t, last: make(map[int]spool.Outcome, len(t.Recipients)), pending: t.Recipients}
+func newAttempt(t Task) attempt {
+	a := attempt{task: t, last: make([]spool.Outcome, len(t.Recipients)), pending: make([]int, len(t.Recipients))}
+	for i := range a.pending {
+		a.pending[i] = i
+	}
+	return a
+}
+
+// note is the outcome of a recipient, by its index into last.
+func (a *attempt) note(i int, o spool.Outcome) {
+	o.N = a.task.Recipients[i]
+	a.last[i] = o
 }
 
 // all notes the same outcome for every recipient that is pending; they stay so. It is about hosts, not about recipients,
 // so what may pass is not replaced by what is final: a preferred host that can't be reached or looked up now is due again.
 func (a *attempt) all(o spool.Outcome) {
-	for _, n := range a.pending {
-		if had, ok := a.last[n]; ok && had.Reply.Temporary() && o.Reply.Permanent() {
+	for _, i := range a.pending {
+		if a.last[i].Reply.Temporary() && o.Reply.Permanent() {
 			continue
 		}
-		o.N = n
-		a.last[n] = o
+		a.note(i, o)
 	}
 }
 
@@ -85,13 +94,10 @@ func (a *attempt) nextHost() {
 
 // outcomes lists what was found, in the order of the task.
 func (a *attempt) outcomes() []spool.Outcome {
-	list := make([]spool.Outcome, 0, len(a.task.Recipients))
-	for _, n := range a.task.Recipients {
-		o, tried := a.last[n]
-		if !tried {
-			o = Stopped(n) // nothing else ends an attempt before its first host
+	for i := range a.last {
+		if a.last[i].Reply.IsZero() {
+			a.note(i, Stopped(0)) // nothing else ends an attempt before its first host
 		}
-		list = append(list, o)
 	}
-	return list
+	return a.last
 }

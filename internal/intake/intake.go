@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,35 +105,63 @@ func (in *Intake) trusted(client net.Addr) bool {
 
 // Data stores the message. Its 250 means that the message is on disk (RFC 5321 4.2.5, 6.1).
 func (in *Intake) Data(ctx context.Context, s *receiver.Session, content io.Reader) smtp.Reply {
-	m := in.envelope(s, time.Now())
+	m := newArrival(in.envelope(s, time.Now()))
 	refusal, err := in.store(ctx, s, m, content)
 	switch {
 	case err != nil:
-		in.logFailure(s, m, err)
+		in.logFailure(m, err)
 		return notStored
 	case !refusal.IsZero():
 		return refusal
 	}
-	in.Accepted(m)
-	return smtp.Replyf(250, smtp.EnhancedCode{2, 0, 0}, "Ok: queued as %s", m.ID)
+	in.Accepted(m.Message)
+	return smtp.Reply{Code: 250, Enhanced: smtp.EnhancedCode{2, 0, 0}, Lines: []string{"Ok: queued as " + m.id}}
+}
+
+// arrival is a message that comes in, with the texts that its trace field, its reply, the log and the history share.
+type arrival struct {
+	*spool.Message
+	id   string
+	from string   // in angle brackets
+	to   []string // without
+}
+
+func newArrival(m *spool.Message) arrival {
+	a := arrival{m, m.ID.String(), m.From.String(), make([]string, len(m.Recipients))}
+	for i := range m.Recipients {
+		a.to[i] = history.Address(m.Recipients[i].To)
+	}
+	return a
 }
 
 // envelope makes the message of a transaction. A recipient that was named twice gets it once.
 func (in *Intake) envelope(s *receiver.Session, now time.Time) *spool.Message {
 	m := &spool.Message{ID: in.IDs.New(now), From: s.Mail().From, Arrived: now, Client: clientText(s)}
 	m.Asked = asked(s.Mail(), now)
-	next := m.Started()
-	type key struct{ local, domain string }
-	seen := make(map[key]bool, len(s.Recipients()))
-	for _, r := range s.Recipients() {
-		k := key{r.To.Local, r.To.Domain.Key()}
-		if !seen[k] {
-			seen[k] = true
-			m.Recipients = append(m.Recipients, spool.Recipient{To: r.To, Next: next, Priority: priority(s.Mail()),
-				Notify: r.Notify, Original: r.Original})
-		}
+	named := distinct(s.Recipients())
+	m.Recipients = make([]spool.Recipient, len(named))
+	next, urgency := m.Started(), priority(s.Mail())
+	for i, r := range named {
+		m.Recipients[i] = spool.Recipient{To: r.To, Next: next, Priority: urgency, Notify: r.Notify, Original: r.Original}
 	}
 	return m
+}
+
+// distinct gives each recipient as it was named first. It leaves named as it is.
+func distinct(named []smtp.Rcpt) []smtp.Rcpt {
+	if len(named) == 1 {
+		return named
+	}
+	type key struct{ local, domain string }
+	seen := make(map[key]bool, len(named))
+	first := make([]smtp.Rcpt, 0, len(named))
+	for _, r := range named {
+		if k := (key{r.To.Local, r.To.Domain.Key()}); !seen[k] {
+			seen[k] = true
+			first = append(first, r)
+		}
+	}
+	return first
 }
 
 // asked keeps what the client asked for with the parameters of MAIL.
@@ -160,14 +189,14 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return 
 
 // store streams the trace field and the content into the spool and commits. The error is ours; what is wrong with the
 // content comes as a refusal.
-func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Message, content io.Reader) (smtp.Reply, error) {
+func (in *Intake) store(ctx context.Context, s *receiver.Session, m arrival, content io.Reader) (smtp.Reply, error) {
 	stored, err := in.Engine.Create(ctx, m.ID)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
 	defer stored.Abort()
 	var scan mail.Scanner
-	if _, err := stored.Write(in.trace(s, m)); err != nil {
+	if err := in.trace(stored, s, m); err != nil {
 		return smtp.Reply{}, err
 	}
 	var repaired *mail.RepairReader
@@ -185,20 +214,22 @@ func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Messa
 		return headerTooLong, nil
 	}
 	if scan.Received() >= in.MaxReceived { // RFC 5321 6.3
-		in.Logger.Warn("loop", "id", m.ID, "from", m.From.String(), "received", scan.Received(), "client", m.Client)
+		in.Logger.Warn("loop", "id", m.ID, "from", m.from, "received", scan.Received(), "client", m.Client)
 		return mailLoop, nil
 	}
 	m.Size += scan.Size()
 	m.EightBit, m.HighHeader = scan.EightBit(), scan.EightBitHeader()
 	// The client may hang up now: what it was told to be accepted or not must not depend on that.
-	if err := in.Engine.Apply(context.WithoutCancel(ctx), spool.Put{Message: m, Content: stored}); err != nil {
+	if err := in.Engine.Apply(context.WithoutCancel(ctx), spool.Put{Message: m.Message, Content: stored}); err != nil {
 		return smtp.Reply{}, err
 	}
+	messageID := scan.MessageID()
 	if in.Record != nil {
-		in.record(s, m, scan.MessageID())
+		in.record(s, m, messageID)
 	}
-	in.Logger.Info("accepted", "id", m.ID, "from", m.From.String(), "recipients", len(m.Recipients), "size", m.Size,
-		"message_id", scan.MessageID(), "client", m.Client)
+	in.Logger.LogAttrs(ctx, slog.LevelInfo, "accepted", slog.String("id", m.id), slog.String("from", m.from),
+		slog.Int("recipients", len(m.Recipients)), slog.Int64("size", m.Size), slog.String("message_id", messageID),
+		slog.String("client", m.Client))
 	return smtp.Reply{}, nil
 }
 
@@ -206,18 +237,16 @@ func (in *Intake) store(ctx context.Context, s *receiver.Session, m *spool.Messa
 const maxRepaired = 512 << 10
 
 // repairs say how the header of a submitted mail is made whole.
-func (in *Intake) repairs(s *receiver.Session, m *spool.Message) mail.Repairs {
-	return mail.Repairs{Now: m.Arrived, MessageID: func() string { return m.ID.String() + "@" + in.Hostname },
+func (in *Intake) repairs(s *receiver.Session, m arrival) mail.Repairs {
+	return mail.Repairs{Now: m.Arrived, MessageID: func() string { return m.id + "@" + in.Hostname },
 		Sender: m.From.Mailbox, Claimed: s.Identity() == "", UTF8: m.Asked.UTF8}
 }
 
 // record keeps that a message was accepted.
-func (in *Intake) record(s *receiver.Session, m *spool.Message, messageID string) {
-	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: history.Address(m.From), MessageID: messageID,
-		Client: clientAddress(s), Hello: s.Hello().String(), Size: m.Size, To: make([]string, len(m.Recipients))}
-	for i := range m.Recipients {
-		e.To[i] = history.Address(m.Recipients[i].To)
-	}
+func (in *Intake) record(s *receiver.Session, m arrival, messageID string) {
+	hello := s.Hello().String()
+	e := history.Event{At: m.Arrived, ID: m.ID, Kind: history.Accepted, From: m.from[1 : len(m.from)-1], To: m.to,
+		MessageID: messageID, Client: strings.TrimSuffix(m.Client, " ("+hello+")"), Hello: hello, Size: m.Size}
 	if state := s.TLS(); state != nil {
 		e.TLS = tls.VersionName(state.Version)
 	}
@@ -226,15 +255,18 @@ func (in *Intake) record(s *receiver.Session, m *spool.Message, messageID string
 
 // trace writes the Received field of this server (RFC 5321 4.4) and starts the size of the message with it. A single
 // recipient is named in it; of several, none learns of the others.
-func (in *Intake) trace(s *receiver.Session, m *spool.Message) []byte {
+func (in *Intake) trace(stored io.Writer, s *receiver.Session, m arrival) error {
 	field := mail.Received{Hello: s.Hello().String(), Addr: clientAddr(s.RemoteAddr()), By: in.Hostname, With: s.Protocol(),
-		ID: m.ID.String(), Date: m.Arrived}
-	if len(m.Recipients) == 1 {
-		field.For = m.Recipients[0].To.Mailbox.String()
+		ID: m.id, Date: m.Arrived}
+	if len(m.to) == 1 {
+		field.For = m.to[0]
 	}
-	line := field.Append(nil)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	line := field.Append((*buf)[:0])
 	m.Size = int64(len(line))
-	return line
+	_, err := stored.Write(line)
+	return err
 }
 
 func copyContent(stored io.Writer, scan *mail.Scanner, content io.Reader) error {
@@ -262,24 +294,32 @@ func copyContent(stored io.Writer, scan *mail.Scanner, content io.Reader) error 
 var errIncoming = errors.New("the content broke off")
 
 // logFailure tells a client that went away from a spool that does not take mail.
-func (in *Intake) logFailure(s *receiver.Session, m *spool.Message, err error) {
+func (in *Intake) logFailure(m arrival, err error) {
 	if errors.Is(err, errIncoming) {
-		in.Logger.Info("aborted", "id", m.ID, "from", m.From.String(), "client", m.Client, "error", err)
+		in.Logger.Info("aborted", "id", m.ID, "from", m.from, "client", m.Client, "error", err)
 		return
 	}
-	in.Logger.Error("not stored", "id", m.ID, "from", m.From.String(), "client", m.Client, "error", err)
+	in.Logger.Error("not stored", "id", m.ID, "from", m.from, "client", m.Client, "error", err)
 }
 
 // clientText names a client for people: its address, or the socket it came by, and what it calls itself.
 func clientText(s *receiver.Session) string {
-	return clientAddress(s) + " (" + s.Hello().String() + ")"
+	var room [128]byte // few texts are longer
+	text := append(appendClientAddress(room[:0], s), " ("...)
+	return string(append(append(text, s.Hello().String()...), ')'))
 }
 
-func clientAddress(s *receiver.Session) string {
-	if s.RemoteAddr().Network() == "unix" {
-		return "unix:" + s.LocalAddr().String()
+// appendClientAddress writes an address and its port, as net.Addr gives them, or the socket.
+func appendClientAddress(dst []byte, s *receiver.Session) []byte {
+	remote := s.RemoteAddr()
+	if tcp, ok := remote.(*net.TCPAddr); ok && tcp.AddrPort().IsValid() {
+		at := tcp.AddrPort()
+		return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()).AppendTo(dst)
 	}
-	return s.RemoteAddr().String()
+	if remote.Network() == "unix" {
+		return append(append(dst, "unix:"...), s.LocalAddr().String()...)
+	}
+	return append(dst, remote.String()...)
 }
 
 // clientAddr is the IP address of a client, or the zero Addr where it has none.

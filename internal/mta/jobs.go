@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/holub-mail/holub/internal/queue"
@@ -15,25 +16,26 @@ import (
 
 // jobs groups those of a message's recipients that wait into jobs, by place and due time.
 func (m *MTA) jobs(l *live, msg *spool.Message, recipients []int) []queue.Job {
-	return grouped(pending(msg, recipients), func(p *spool.Pending) (lane, place string, policy *route.Policy) {
-		d := l.routes.For(p.To, p.Via)
+	var room [1]spool.Pending // most mail has one recipient
+	return grouped(pending(room[:0], msg, recipients), func(to smtp.Path, via string) (lane, place string, policy *route.Policy) {
+		d := l.routes.For(to, via)
 		return d.Lane, l.knownSite(d), d.Policy
 	})
 }
 
 // apart groups them by lane alone: for the queue to place each lane by itself.
 func (m *MTA) apart(l *live, msg *spool.Message, recipients []int) []queue.Job {
-	return grouped(pending(msg, recipients), l.byLane)
+	return grouped(pending(nil, msg, recipients), l.byLane)
 }
 
-func (l *live) byLane(p *spool.Pending) (lane, place string, policy *route.Policy) {
-	d := l.routes.For(p.To, p.Via)
+func (l *live) byLane(to smtp.Path, via string) (lane, place string, policy *route.Policy) {
+	d := l.routes.For(to, via)
 	return d.Lane, d.Lane, d.Policy
 }
 
-// pending gives those of a message's recipients that wait, as the index of the spool has them.
-func pending(msg *spool.Message, recipients []int) []spool.Pending {
-	all := make([]spool.Pending, 0, len(recipients))
+// pending appends those of a message's recipients that wait, as the index of the spool has them.
+func pending(all []spool.Pending, msg *spool.Message, recipients []int) []spool.Pending {
+	all = slices.Grow(all, len(recipients))
 	for _, n := range recipients {
 		if r := &msg.Recipients[n]; r.State == spool.Waiting {
 			all = append(all, spool.PendingOf(msg, n, r))
@@ -49,7 +51,7 @@ type group struct {
 }
 
 // grouped makes the jobs of some recipients of one message.
-func grouped(all []spool.Pending, to func(*spool.Pending) (lane, place string, policy *route.Policy)) []queue.Job {
+func grouped(all []spool.Pending, to func(to smtp.Path, via string) (lane, place string, policy *route.Policy)) []queue.Job {
 	var jobs []queue.Job
 	var index map[group]int // of jobs, where there may be several
 	if len(all) > 1 {
@@ -57,7 +59,7 @@ func grouped(all []spool.Pending, to func(*spool.Pending) (lane, place string, p
 	}
 	for i := range all {
 		p := &all[i]
-		lane, place, policy := to(p)
+		lane, place, policy := to(p.To, p.Via)
 		g := group{place, p.Next.UnixMilli()}
 		if i, ok := index[g]; ok {
 			jobs[i].Recipients = append(jobs[i].Recipients, p.N)

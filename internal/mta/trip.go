@@ -32,8 +32,13 @@ func (m *MTA) attempt(ctx context.Context, w queue.Work) queue.Result {
 	}
 	parts, moved := m.split(l, msg, w)
 	var outcomes []spool.Outcome
-	for _, p := range parts {
-		outcomes = append(outcomes, m.deliver(ctx, l, w.Site, p.to, m.task(msg, p.recipients))...)
+	for i, p := range parts {
+		brought := m.deliver(ctx, l, w.Site, p.to, m.task(msg, p.recipients))
+		if i == 0 { // and nearly always the only one
+			outcomes = brought
+			continue
+		}
+		outcomes = append(outcomes, brought...)
 	}
 	result := verdict(outcomes)
 	if !m.settleAll(ctx, l, msg, outcomes) {
@@ -41,7 +46,11 @@ func (m *MTA) attempt(ctx context.Context, w queue.Work) queue.Result {
 	}
 	var stayed []int
 	for _, p := range parts {
-		stayed = append(stayed, p.recipients...)
+		for _, n := range p.recipients {
+			if msg.Recipients[n].State == spool.Waiting {
+				stayed = append(stayed, n)
+			}
+		}
 	}
 	result.Owed = append(m.jobs(l, msg, stayed), m.apart(l, msg, moved)...)
 	return result
@@ -95,23 +104,27 @@ func (m *MTA) settleAll(ctx context.Context, l *live, msg *spool.Message, outcom
 // verdict is what the outcomes of an attempt say of its site.
 func verdict(outcomes []spool.Outcome) queue.Result {
 	r := queue.Result{Signal: queue.Neutral}
-	for _, o := range outcomes {
+	var first *smtp.Reply
+	for i := range outcomes {
+		o := &outcomes[i]
 		if o.Reason == spool.ReasonShutdown {
 			continue
 		}
-		if r.Said == "" {
-			r.Said = o.Reply.Text()
+		if first == nil {
+			first = &o.Reply
 		}
 		switch {
 		case o.Reply.Positive(), o.Reason == spool.ReasonRefused && o.Host != "" && o.Reply.Code != 421:
-			r.Signal, r.Said = queue.Worked, o.Reply.Text()
-			return r
+			return queue.Result{Signal: queue.Worked, Said: o.Reply.Text()}
 		case !o.Reply.Temporary(): // a site that refuses for good is there, and what it says is not the end of all its mail
 		// Nor is trouble with the DNS of one domain the trouble of the hosts that it shares with others.
 		case o.Reason == spool.ReasonConnect, o.Reason == spool.ReasonSession, o.Reason == spool.ReasonInDoubt,
 			o.Reason == spool.ReasonRefused && o.Reply.Code == 421:
 			r.Signal = queue.Failed
 		}
+	}
+	if first != nil {
+		r.Said = first.Text()
 	}
 	return r
 }
@@ -158,7 +171,7 @@ type part struct {
 // split asks the routes anew: since the job was queued they may have changed. What goes to another site now has moved, and
 // waits for its turn there.
 func (m *MTA) split(l *live, msg *spool.Message, w queue.Work) (parts []part, moved []int) {
-	for _, n := range w.Recipients {
+	for i, n := range w.Recipients {
 		r := &msg.Recipients[n]
 		if r.State != spool.Waiting {
 			continue
@@ -169,15 +182,15 @@ func (m *MTA) split(l *live, msg *spool.Message, w queue.Work) (parts []part, mo
 			continue
 		}
 		known := false
-		for i := range parts {
-			if together(parts[i].to, to) {
-				parts[i].recipients = append(parts[i].recipients, n)
+		for k := range parts {
+			if together(parts[k].to, to) {
+				parts[k].recipients = append(parts[k].recipients, n)
 				known = true
 				break
 			}
 		}
 		if !known {
-			parts = append(parts, part{to, []int{n}})
+			parts = append(parts, part{to, w.Recipients[i : i+1 : i+1]}) // whatever is appended goes elsewhere
 		}
 	}
 	return parts, moved

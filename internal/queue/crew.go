@@ -24,6 +24,7 @@ func (c *crew) hand(w Work) {
 	select {
 	case c.work <- w:
 	default:
+		w := w // or each piece would be allocated, for the sake of this goroutine
 		c.all.Go(func() { c.serve(w) })
 	}
 }

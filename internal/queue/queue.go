@@ -33,8 +33,9 @@ type Queue struct {
 
 	mu    sync.Mutex
 	plan  *Plan
-	alarm time.Time // when the loop looks by itself
-	crew  *crew     // nil: no attempt may begin
+	alarm time.Time       // when the loop looks by itself
+	crew  *crew           // nil: no attempt may begin
+	stop  context.Context // ends when no attempt may begin any more
 }
 
 // New makes a queue; nothing runs before Run.
@@ -114,7 +115,7 @@ func (q *Queue) Replace() { q.change((*Plan).Replace) }
 func (q *Queue) Run(stop, ctx context.Context) {
 	var placing sync.WaitGroup
 	defer placing.Wait()
-	q.open(ctx)
+	q.open(stop, ctx)
 	defer q.shut()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -135,9 +136,10 @@ func (q *Queue) Run(stop, ctx context.Context) {
 }
 
 // open lets attempts begin; shut lets none begin any more, and waits for those that run.
-func (q *Queue) open(ctx context.Context) {
+func (q *Queue) open(stop, ctx context.Context) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.stop = stop
 	q.crew = newCrew(func(w Work) (Work, bool) { return q.run(ctx, w) })
 }
 
@@ -148,6 +150,9 @@ func (q *Queue) shut() {
 	q.mu.Unlock()
 	crew.dismiss()
 }
+
+// running tells that attempts may begin. q.mu is held.
+func (q *Queue) running() bool { return q.crew != nil && q.stop.Err() == nil }
 
 // step is what the loop does next: a lane to be placed, or a pause, or at once the next step.
 type step struct {
@@ -186,7 +191,7 @@ func (q *Queue) run(ctx context.Context, w Work) (next Work, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.plan.Done(w, result, now)
-	if q.crew != nil {
+	if q.running() {
 		next, ok = q.plan.Next(now)
 	}
 	q.heed(now)
@@ -205,7 +210,7 @@ func (q *Queue) change(do func(p *Plan)) {
 	defer q.mu.Unlock()
 	do(q.plan)
 	now := time.Now()
-	if q.crew != nil {
+	if q.running() {
 		if w, ok := q.plan.Next(now); ok {
 			q.crew.hand(w)
 		}

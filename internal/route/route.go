@@ -77,6 +77,21 @@ type rule struct {
 	tls      config.TLS
 	sevenBit bool
 	policy   *Policy
+	manner   string // how its places are spoken to, as lanes end with it
+	lane     string // of every recipient alike; "": it depends on the recipient
+}
+
+// newRule makes a rule for all domains.
+func newRule(target config.Target, tls config.TLS, sevenBit bool, policy *Policy) rule {
+	r := rule{target: target, tls: tls, sevenBit: sevenBit, policy: policy, manner: manner(tls, sevenBit)}
+	switch target.Kind {
+	case config.TargetMX, config.TargetMaildir:
+	case config.TargetSMTP:
+		r.lane = target.String() + r.manner
+	default:
+		r.lane = target.String()
+	}
+	return r
 }
 
 // New makes the table of a configuration. A recipient without a domain (<postmaster>) counts as one of hostname. delivery
@@ -84,16 +99,15 @@ type rule struct {
 func New(hostname, dataDir string, routes []config.Route, delivery config.Delivery) *Table {
 	t := &Table{dataDir: dataDir}
 	policy := &Policy{delivery.Retry, delivery.WarnAfter, delivery.GiveUpAfter, delivery.ConnectionsPerSite}
-	t.byMX = rule{target: config.Target{Kind: config.TargetMX}, tls: delivery.TLS, policy: policy}
-	t.here = rule{target: config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}, policy: policy}
+	t.byMX = newRule(config.Target{Kind: config.TargetMX}, delivery.TLS, false, policy)
+	t.here = newRule(config.Target{Kind: config.TargetMaildir, Path: "{data_dir}/mail/{local}"}, "", false, policy)
 	t.hostname, _ = smtp.ParseDomain(hostname)
 	for _, r := range routes {
-		var domains []string
+		made := newRule(r.To, r.TLS, r.SevenBit, &Policy{r.Retry, r.WarnAfter, r.GiveUpAfter, r.Connections})
 		for _, d := range r.Match.Domain {
-			domains = append(domains, patternKey(d))
+			made.domains = append(made.domains, patternKey(d))
 		}
-		policy := &Policy{r.Retry, r.WarnAfter, r.GiveUpAfter, r.Connections}
-		t.rules = append(t.rules, rule{domains, r.To, r.TLS, r.SevenBit, policy})
+		t.rules = append(t.rules, made)
 	}
 	return t
 }
@@ -135,7 +149,8 @@ func (t *Table) Via(to smtp.Path, target config.Target) Destination {
 	if mailbox.Domain.IsZero() {
 		mailbox.Domain = t.hostname
 	}
-	return t.destination(&rule{target: target, tls: target.DefaultTLS(t.byMX.tls), policy: t.byMX.policy}, mailbox)
+	r := newRule(target, target.DefaultTLS(t.byMX.tls), false, t.byMX.policy)
+	return t.destination(&r, mailbox)
 }
 
 // Place says what a lane stands for, to those who have nothing but its name: by what name its site goes as far as the
@@ -153,7 +168,7 @@ func (t *Table) Place(lane string) (site string, mx smtp.Domain, policy *Policy)
 		}
 	}
 	for i := range t.rules {
-		if r := &t.rules[i]; r.target.Kind == config.TargetSMTP && r.target.String()+r.manner() == lane {
+		if r := &t.rules[i]; r.target.Kind == config.TargetSMTP && r.lane == lane {
 			return site, smtp.Domain{}, r.policy
 		}
 	}
@@ -222,9 +237,9 @@ func below(pattern, domain string) bool {
 }
 
 // manner tells lanes to one place apart that are spoken to in different ways: they share no session.
-func (r *rule) manner() string {
-	s := " tls=" + string(r.tls)
-	if r.sevenBit {
+func manner(tls config.TLS, sevenBit bool) string {
+	s := " tls=" + string(tls)
+	if sevenBit {
 		s += " 7bit"
 	}
 	return s
@@ -232,21 +247,18 @@ func (r *rule) manner() string {
 
 func (t *Table) destination(r *rule, to smtp.Mailbox) Destination {
 	target := r.target
-	d := Destination{Kind: target.Kind, Text: target.Text, Policy: r.policy}
+	d := Destination{Kind: target.Kind, Text: target.Text, Lane: r.lane, Policy: r.policy}
 	switch target.Kind {
 	case config.TargetMX:
 		d.MX = to.Domain
 		d.TLS, d.SevenBit = r.tls, r.sevenBit
-		d.Lane = "mx:" + to.Domain.Key() + r.manner()
+		d.Lane = "mx:" + to.Domain.Key() + r.manner
 	case config.TargetSMTP:
 		d.Hop = target
 		d.TLS, d.SevenBit = r.tls, r.sevenBit
-		d.Lane = target.String() + r.manner()
 	case config.TargetMaildir:
 		d.Dir = t.expand(target.Path, to)
 		d.Lane = "maildir:" + d.Dir
-	default:
-		d.Lane = target.String()
 	}
 	return d
 }

@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -83,7 +84,8 @@ const (
 // Settle commits the outcomes of one attempt. It changes m's recipients to what was committed and returns the reports that
 // are now in the spool. On an error nothing was committed, and m is as it was.
 func (s *Settler) Settle(ctx context.Context, m *spool.Message, outcomes []spool.Outcome, now time.Time) ([]*spool.Message, error) {
-	verdicts := make([]verdict, 0, len(outcomes))
+	var room [1]verdict // most attempts are for one recipient
+	verdicts := slices.Grow(room[:0], len(outcomes))
 	update := spool.Update{ID: m.ID, Recipients: make(map[int]spool.Recipient, len(outcomes))}
 	for _, o := range outcomes {
 		if v := s.decide(m, o, now); !v.same {
@@ -168,7 +170,7 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 	case o.Reply.Permanent():
 		s.fail(m, &r, &v)
 	default:
-		rules := s.Rules(&r)
+		rules := s.Rules(&m.Recipients[o.N])
 		next, giveUp := rules.next(m, r.Attempts, now)
 		if giveUp {
 			s.fail(m, &r, &v)
@@ -186,7 +188,7 @@ func (s *Settler) decide(m *spool.Message, o spool.Outcome, now time.Time) verdi
 // its turn will come. Its time of the next attempt stays, and why the last one failed. An operator may have ended it, too.
 func (s *Settler) decideUntried(m *spool.Message, r spool.Recipient, o spool.Outcome, now time.Time) verdict {
 	v := verdict{outcome: o}
-	rules := s.Rules(&r)
+	rules := s.Rules(&m.Recipients[o.N])
 	_, giveUp := rules.next(m, r.Attempts, now)
 	if r.Attempts == 0 && o.Reason != spool.ReasonNew {
 		r.Reason = o.Reason
@@ -268,7 +270,7 @@ func (s *Settler) log(m *spool.Message, v verdict, now time.Time) {
 		event = "deferred"
 	}
 	attrs := []slog.Attr{
-		slog.Any("id", m.ID), slog.String("from", m.From.String()), slog.String("to", r.To.String()),
+		slog.String("id", m.ID.String()), slog.String("from", m.From.String()), slog.String("to", r.To.String()),
 		slog.String("reply", r.Reply.Text()), slog.String("host", r.Host),
 		slog.Int("attempt", r.Attempts), slog.String("age", now.Sub(m.Arrived).Round(time.Millisecond).String()),
 	}

@@ -16,13 +16,16 @@ type ID [12]byte
 
 var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
+// textSize is the length of an id as text.
+const textSize = 20
+
 // ErrID is the error for a text that is no id.
 var ErrID = errors.New("not a queue id (20 letters and digits)")
 
 // ParseID reads what String wrote.
 func ParseID(s string) (ID, error) {
 	var id ID
-	if len(s) != 20 {
+	if len(s) != textSize {
 		return id, fmt.Errorf("%w: %.40q", ErrID, s)
 	}
 	if n, err := idText.Decode(id[:], []byte(s)); err != nil || n != len(id) || id.String() != s {
@@ -32,10 +35,14 @@ func ParseID(s string) (ID, error) {
 }
 
 // String gives 20 lower-case letters and digits.
-func (id ID) String() string { return idText.EncodeToString(id[:]) }
+func (id ID) String() string {
+	var text [textSize]byte
+	idText.Encode(text[:], id[:])
+	return string(text[:])
+}
 
 // MarshalText writes the id as String does, for logs and JSON.
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+func (id ID) MarshalText() ([]byte, error) { return idText.AppendEncode(nil, id[:]), nil }
 
 // IsZero tells the id of no message.
 func (id ID) IsZero() bool { return id == ID{} }

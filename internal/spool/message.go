@@ -149,7 +149,7 @@ func (r *Recipient) Tried(a Attempt) {
 	if a.Reason == ReasonInDoubt {
 		r.Doubts++
 	}
-	trail := make([]Attempt, 0, TrailLength)
+	trail := make([]Attempt, 0, min(len(r.Trail)+1, TrailLength))
 	trail = append(trail, r.Trail...)
 	if len(trail) == TrailLength {
 		trail = slices.Delete(trail, 1, 2)

@@ -107,7 +107,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	}
 	dst = binary.AppendVarint(dst, m.Size)
 	dst = appendTime(dst, m.Arrived)
-	dst = appendString(dst, m.From.String())
+	dst = appendPath(dst, m.From)
 	dst = appendString(dst, m.Client)
 	if flags&flagAsked != 0 {
 		dst = appendAsked(dst, &m.Asked)
@@ -125,14 +125,14 @@ const (
 
 // AsStored gives a message as reading it back gives it: its times are of whole milliseconds, in UTC. The recipients are its
 // own.
-func (m *Message) AsStored() *Message {
+func (m *Message) AsStored() Message {
 	s := *m
 	s.Arrived, s.Asked.Held, s.Asked.By = storedTime(m.Arrived), storedTime(m.Asked.Held), storedTime(m.Asked.By)
 	s.Recipients = make([]Recipient, len(m.Recipients))
 	for i := range m.Recipients {
 		s.Recipients[i] = m.Recipients[i].AsStored()
 	}
-	return &s
+	return s
 }
 
 // AsStored gives a recipient as reading it back gives it. The trail is its own.
@@ -246,7 +246,7 @@ func AppendRecipient(dst []byte, r *Recipient) []byte {
 		dst = appendString(dst, r.Original.Type)
 		dst = appendString(dst, r.Original.Address)
 	}
-	dst = appendString(dst, r.To.String())
+	dst = appendPath(dst, r.To)
 	dst = binary.AppendVarint(dst, int64(r.Attempts))
 	dst = appendTime(dst, r.Next)
 	dst = appendString(dst, r.Host)
@@ -360,7 +360,7 @@ func AppendPending(dst []byte, p *Pending) []byte {
 		dst = append(dst, byte(p.Priority))
 	}
 	dst = appendTime(dst, p.Next)
-	dst = appendString(dst, p.To.String())
+	dst = appendPath(dst, p.To)
 	dst = appendTime(dst, p.Started)
 	dst = binary.BigEndian.AppendUint32(dst, p.Sender)
 	if !p.By.IsZero() {
@@ -408,6 +408,13 @@ func PendingOf(m *Message, n int, r *Recipient) Pending {
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// appendPath writes a path as appendString writes its text.
+func appendPath(dst []byte, p smtp.Path) []byte {
+	var room [128]byte // few are longer
+	text := p.Append(room[:0])
+	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 }
 
 // appendTime writes 0 for the zero time, else Unix milliseconds as a zigzag varint moved up by one.

@@ -120,6 +120,29 @@ func BenchmarkLoopback(b *testing.B) {
 	}
 }
 
+// TestContentInOneRead: a message of 4 KiB costs a client that waits for the 354 two reads, one of them for its commands.
+func TestContentInOneRead(t *testing.T) {
+	content := strings.Repeat("a line of the content, with 40 octets..\r\n", 100) + ".\r\n"
+	group := "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n"
+	in := &counted{Reader: groups("EHLO client.example\r\n", group, content, group, content, "QUIT\r\n")}
+	conn := &scriptConn{in: in, keep: true}
+	(&receiver.Server{Hostname: "mx.example.org", Handler: discard{}}).ServeConn(conn)
+	if in.reads != 6 || strings.Count(conn.out.String(), "250 2.0.0 Ok\r\n") != 2 {
+		t.Errorf("%d reads for two messages, EHLO and QUIT; the server says %q", in.reads, conn.out.String())
+	}
+}
+
+// counted counts its reads.
+type counted struct {
+	io.Reader
+	reads int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	c.reads++
+	return c.Reader.Read(p)
+}
+
 // TestNoAllocationPerLine: a message of a hundred times the lines costs no more allocations.
 func TestNoAllocationPerLine(t *testing.T) {
 	cost := func(lines int) float64 {

@@ -29,6 +29,8 @@ const (
 
 var (
 	ok            = smtp.NewReply(250, smtp.EnhancedCode{2, 0, 0}, "Ok")
+	mailOk        = smtp.NewReply(250, smtp.EnhancedCode{2, 1, 0}, "Ok")
+	rcptOk        = smtp.NewReply(250, smtp.EnhancedCode{2, 1, 5}, "Ok")
 	sendMail      = smtp.NewReply(503, smtp.EnhancedCode{5, 5, 1}, "Send MAIL first")
 	nestedMail    = smtp.NewReply(503, smtp.EnhancedCode{5, 5, 1}, "A transaction is open; send RSET to drop it")
 	betweenChunks = smtp.NewReply(503, smtp.EnhancedCode{5, 5, 1},

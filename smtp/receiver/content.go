@@ -59,24 +59,29 @@ var (
 // receive runs the content of one message through the Handler and answers; then the transaction is over.
 func (s *Session) receive(f framing) smtp.Reply {
 	c := &content{s: s, framing: f, deadline: time.Now().Add(s.messageTimeout)}
-	replies := s.deliver(c)
+	var one [1]smtp.Reply
+	replies := s.deliver(one[:0], c)
 	if c.err == nil && anyPositive(replies) {
 		c.readOn() // the Handler did not read so far
 	}
 	err := c.err
-	refusal, refused := smtp.AsReply(err)
+	var refusal smtp.Reply
+	refused := false
+	if err != nil && err != io.EOF {
+		refusal, refused = smtp.AsReply(err)
+	}
 	if err == nil || err == io.EOF || refused {
 		err = f.discard(c)
 	}
 	if refused {
-		replies = s.refuseAll(refusal, f.refusedEach())
+		replies = s.refuseAll(one[:0], refusal, f.refusedEach())
 	} else if c.err == nil && !f.refusedEach() { // the Handler gave up at a chunk that is not the last
 		replies = replies[:1]
 	}
 	r := s.sayAllButLast(replies, err == nil)
 	switch {
 	case err == nil:
-		r = orReply(r, smtp.NewReply(250, smtp.EnhancedCode{2, 0, 0}, "Ok"))
+		r = orReply(r, ok)
 	case errors.Is(err, errDropped):
 		s.reset()
 		return f.after()
@@ -188,6 +193,9 @@ func hasEightBit(p []byte) bool {
 }
 
 func isTimeout(err error) bool {
+	if err == nil {
+		return false
+	}
 	var ne net.Error
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
 }

@@ -2,6 +2,8 @@ package receiver
 
 import "github.com/holub-mail/holub/smtp"
 
+var sendMessage = smtp.NewReply(354, smtp.EnhancedCode{}, "Send the message, end it with a line that has only a dot")
+
 // data answers DATA.
 func (s *Session) data(string) smtp.Reply {
 	switch {
@@ -10,10 +12,12 @@ func (s *Session) data(string) smtp.Reply {
 	case s.phase != phaseRcpt:
 		return s.noRecipients()
 	}
-	s.write("DATA", smtp.NewReply(354, smtp.EnhancedCode{}, "Send the message, end it with a line that has only a dot"))
+	s.write("DATA", sendMessage)
 	if err := s.wire.flush(); err != nil {
 		return smtp.Reply{Close: true}
 	}
+	s.wire.enlarge()
+	defer s.wire.shrink()
 	return s.receive(new(dotted))
 }
 

@@ -14,22 +14,22 @@ type EachDataHandler interface {
 	DataEach(ctx context.Context, s *Session, content io.Reader) []smtp.Reply
 }
 
-// deliver hands the content to the Handler and gives its replies: as many as the client is to get.
-func (s *Session) deliver(c *content) []smtp.Reply {
+// deliver hands the content to the Handler and appends its replies: as many as the client is to get.
+func (s *Session) deliver(dst []smtp.Reply, c *content) []smtp.Reply {
 	if !s.server.LMTP {
-		return []smtp.Reply{s.handler.Data(s.ctx, s, c)}
+		return append(dst, s.handler.Data(s.ctx, s, c))
 	}
 	if h, ok := s.handler.(EachDataHandler); ok {
 		replies := make([]smtp.Reply, len(s.rcpts))
 		copy(replies, h.DataEach(s.ctx, s, c))
 		return replies
 	}
-	return s.refuseAll(s.handler.Data(s.ctx, s, c), true)
+	return s.refuseAll(dst, s.handler.Data(s.ctx, s, c), true)
 }
 
-// refuseAll gives one reply, for each recipient in LMTP, once in SMTP and for a chunk that is not the last.
-func (s *Session) refuseAll(r smtp.Reply, each bool) []smtp.Reply {
-	replies := []smtp.Reply{r}
+// refuseAll appends one reply, for each recipient in LMTP, once in SMTP and for a chunk that is not the last.
+func (s *Session) refuseAll(dst []smtp.Reply, r smtp.Reply, each bool) []smtp.Reply {
+	replies := append(dst, r)
 	for s.server.LMTP && each && len(replies) < len(s.rcpts) {
 		replies = append(replies, r)
 	}

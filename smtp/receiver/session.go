@@ -228,6 +228,7 @@ func (s *Session) shuttingDown() smtp.Reply {
 // lineFlaw answers a line that was read but is none; zero for other errors.
 func lineFlaw(err error) smtp.Reply {
 	switch {
+	case err == nil:
 	case errors.Is(err, errLineTooLong):
 		return smtp.Replyf(500, smtp.EnhancedCode{5, 5, 2}, "The line is longer than %d octets", maxLine)
 	case errors.Is(err, errBareLF):

@@ -107,17 +107,30 @@ func TestIdleTimes(t *testing.T) {
 	})
 }
 
-// TestUnreadReplies: a client that does not read its replies is given up after a minute.
+// TestUnreadReplies: a client that does not read its replies is given up after a minute, and seconds more at most,
+// whenever it was that it read the last one.
 func TestUnreadReplies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer near.Close()
-		start := time.Now()
-		(&receiver.Server{Hostname: "mx.example.org"}).ServeConn(far)
-		if took := time.Since(start); took != time.Minute {
-			t.Errorf("the session ended after %v", took)
-		}
-	})
+	for _, read := range []time.Duration{0, 3 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer near.Close()
+			ended := make(chan struct{})
+			go func() {
+				(&receiver.Server{Hostname: "mx.example.org"}).ServeConn(far)
+				close(ended)
+			}()
+			if read > 0 {
+				near.Read(make([]byte, 512))
+				<-time.After(read)
+				io.WriteString(near, "NOOP\r\n")
+			}
+			start := time.Now()
+			<-ended
+			if took := time.Since(start); took < time.Minute || took > time.Minute+5*time.Second {
+				t.Errorf("silent after %v: the session ended after %v", read, took)
+			}
+		})
+	}
 }
 
 // waiter is a Handler whose Data waits for the end of the session.

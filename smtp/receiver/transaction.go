@@ -21,7 +21,7 @@ func (s *Session) mailFrom(arg string) smtp.Reply {
 		return needsUTF8
 	}
 	m.From = keepPath(m.From, arg)
-	r := orReply(s.handler.Mail(s.ctx, s, m), smtp.NewReply(250, smtp.EnhancedCode{2, 1, 0}, "Ok"))
+	r := orReply(s.handler.Mail(s.ctx, s, m), mailOk)
 	if r.Positive() {
 		s.mail, s.phase = m, phaseMail
 		s.mails++
@@ -59,18 +59,22 @@ func (s *Session) lenient(word, arg string) string {
 
 // keepPath gives a path that holds on to its own octets only, not to a line with much else in it.
 func keepPath(p smtp.Path, arg string) smtp.Path {
-	text := p.String()
-	if len(arg) <= 2*len(text)+64 {
+	if len(arg) <= 2*(len(p.Local)+len(p.Domain.String()))+64 {
 		return p
 	}
-	if own, err := smtp.ParsePath(text); err == nil {
+	if own, err := smtp.ParsePath(p.String()); err == nil {
 		return own
 	}
 	return p
 }
 
 func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+	for i := range len(s) {
+		if s[i] > unicode.MaxASCII {
+			return false
+		}
+	}
+	return true
 }
 
 // needsUTF8 answers an address that only SMTPUTF8 allows (RFC 6531 3.5).
@@ -101,7 +105,7 @@ func (s *Session) rcptTo(arg string) smtp.Reply {
 	}
 	s.asked++
 	rcpt.To, rcpt.Original.Type = keepPath(rcpt.To, arg), strings.Clone(rcpt.Original.Type)
-	r := orReply(s.handler.Rcpt(s.ctx, s, rcpt), smtp.NewReply(250, smtp.EnhancedCode{2, 1, 5}, "Ok"))
+	r := orReply(s.handler.Rcpt(s.ctx, s, rcpt), rcptOk)
 	if r.Positive() {
 		s.rcpts = append(s.rcpts, rcpt)
 		s.phase = phaseRcpt

@@ -31,19 +31,37 @@ type wire struct {
 	conn  net.Conn // changed under mu
 	limit int      // of a line: maxLine, or maxAuthLine
 
-	in       *[]byte // from buffers, or larger; nil when the client has said nothing for a while
+	in       *[]byte // from buffers or largeBuffers, or larger; nil when the client has said nothing for a while
+	large    bool    // content is read: in is to be from largeBuffers
 	start    int     // in[start:end] has arrived and was not read
 	end      int
 	out      []byte
-	writeErr error   // the first failed write; the session ends at its next read
-	first    [1]byte // what an idle session reads into
+	writeErr error     // the first failed write; the session ends at its next read
+	writeBy  time.Time // the write deadline that is set
+	first    [1]byte   // what an idle session reads into
 
 	mu          sync.Mutex // guards what interrupt needs
 	waiting     bool       // in a read that interrupt may end
 	interrupted bool
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, maxLine); return &b }}
+// largeBuffer is the size of the buffer while content is read: a common message arrives in one read.
+const largeBuffer = 16 << 10
+
+var (
+	buffers      = sync.Pool{New: func() any { b := make([]byte, maxLine); return &b }}
+	largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+)
+
+// giveBack returns a buffer to the pool it is from.
+func giveBack(b *[]byte) {
+	switch len(*b) {
+	case maxLine:
+		buffers.Put(b)
+	case largeBuffer:
+		largeBuffers.Put(b)
+	}
+}
 
 // readLine reads one line and returns it without CRLF; it stays valid until the next read. The deadline is for the whole
 // line. A line that is too long is read to its end before errLineTooLong is returned.
@@ -157,18 +175,38 @@ func (w *wire) fillUntil(deadline time.Time, interruptible bool) error {
 func (w *wire) makeRoom() {
 	pending := (*w.in)[w.start:w.end]
 	switch {
-	case len(*w.in) > w.limit && len(pending) < w.limit: // AUTH is over
-		smaller := buffers.Get().(*[]byte)
-		w.end = copy(*smaller, pending)
-		w.in = smaller
+	case len(*w.in) > w.limit && len(pending) < w.limit && !w.large: // AUTH or content is over
+		w.swap(buffers.Get().(*[]byte))
 	case len(pending) == len(*w.in):
 		larger := make([]byte, w.limit)
-		w.end = copy(larger, pending)
-		w.in = &larger
+		w.swap(&larger)
 	default:
-		w.end = copy(*w.in, pending)
+		w.start, w.end = 0, copy(*w.in, pending)
 	}
-	w.start = 0
+}
+
+// swap moves what was not read into another buffer, which has room for it.
+func (w *wire) swap(b *[]byte) {
+	w.start, w.end = 0, copy(*b, w.buffered())
+	if w.in != nil {
+		giveBack(w.in)
+	}
+	w.in = b
+}
+
+// enlarge makes room for content, until shrink.
+func (w *wire) enlarge() {
+	w.large = true
+	w.swap(largeBuffers.Get().(*[]byte))
+}
+
+// shrink gives the large buffer back, as soon as what was not read fits into a smaller one.
+func (w *wire) shrink() {
+	w.large = false
+	if len(w.buffered()) == 0 && w.in != nil {
+		giveBack(w.in)
+		w.in, w.start, w.end = nil, 0, 0
+	}
 }
 
 // read is one read of the connection.
@@ -232,14 +270,21 @@ func (w *wire) challenge(text []byte) {
 	w.out = append(w.out, '\r', '\n')
 }
 
-// writeTimeout is how long a client may take to read its replies.
-const writeTimeout = time.Minute
+// A client may take writeTimeout to read its replies, and up to writeSlack more: a deadline that is far enough ahead is
+// not set anew for each write.
+const (
+	writeTimeout = time.Minute
+	writeSlack   = 5 * time.Second
+)
 
 func (w *wire) flush() error {
 	if len(w.out) == 0 || w.writeErr != nil {
 		return w.writeErr
 	}
-	w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if now := time.Now(); w.writeBy.Sub(now) < writeTimeout {
+		w.writeBy = now.Add(writeTimeout + writeSlack)
+		w.conn.SetWriteDeadline(w.writeBy)
+	}
 	_, w.writeErr = w.conn.Write(w.out)
 	w.out = w.out[:0]
 	return w.writeErr
@@ -279,11 +324,12 @@ func (w *wire) linger() {
 	}
 }
 
-// secure puts TLS in the place of the connection that it runs over.
+// secure puts TLS in the place of the connection that it runs over. Its handshake had a deadline of its own.
 func (w *wire) secure(conn net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conn = conn
+	w.writeBy = time.Time{}
 }
 
 // close closes the connection; it may be called from elsewhere, to end a session.
@@ -296,8 +342,8 @@ func (w *wire) close() {
 
 // release gives the buffers back.
 func (w *wire) release() {
-	if w.in != nil && len(*w.in) == maxLine {
-		buffers.Put(w.in)
+	if w.in != nil {
+		giveBack(w.in)
 	}
 	w.in, w.start, w.end, w.out = nil, 0, 0, nil
 }

@@ -1,11 +1,12 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -16,17 +17,26 @@ import (
 type change struct {
 	id  spool.ID
 	put *spool.Message // nil: it is in the spool already
-	new map[int]spool.Recipient
+	new []newState     // by recipient; nil: no Update
 
 	content *content // of put
 
 	// Read before anything is written, where put is nil and new is not empty:
-	old      map[int]spool.Recipient // the same recipients as they are stored
-	envelope *spool.Message          // without its recipients
-	inFile   bool                    // its content is in a file; known where ends is not 0
-	count    int                     // of its recipients
-	ends     int                     // of new, those that become done and were not
+	envelope *spool.Message // without its recipients
+	inFile   bool           // its content is in a file; known where ends is not 0
+	count    int            // of its recipients
+	ends     int            // of new, those that become done and were not
 	leaves   leaving
+}
+
+// newState is what one recipient of a message becomes.
+type newState struct {
+	n  int
+	to spool.Recipient
+
+	// As it is stored: its index entry is named after it. Read before anything is written.
+	was spool.State
+	due time.Time
 }
 
 // leaving says how a message goes whose recipients a change ends.
@@ -55,7 +65,8 @@ func (e *Engine) apply(ctx context.Context, ops []spool.Op, soon bool) error {
 		return err
 	}
 	defer e.leave()
-	changes, err := group(ops)
+	var room [1]*change // most are of one message
+	changes, err := group(room[:0], ops)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
@@ -90,9 +101,8 @@ func (e *Engine) apply(ctx context.Context, ops []spool.Op, soon bool) error {
 // mustWait tells a change that has to be on disk when Apply returns: what promises mail, and what a file is deleted after.
 func (c *change) mustWait() bool { return c.put != nil || c.inFile }
 
-// group joins the ops by message, in the order in which the messages come.
-func group(ops []spool.Op) ([]*change, error) {
-	changes := make([]*change, 0, len(ops))
+// group joins the ops by message, in the order in which the messages come, and appends what it makes to changes.
+func group(changes []*change, ops []spool.Op) ([]*change, error) {
 	of := func(id spool.ID) *change {
 		for _, c := range changes { // a group has a handful
 			if c.id == id {
@@ -113,11 +123,7 @@ func group(ops []spool.Op) ([]*change, error) {
 				return nil, err
 			}
 		case spool.Update:
-			c := of(op.ID)
-			if c.new == nil {
-				c.new = make(map[int]spool.Recipient, len(op.Recipients))
-			}
-			maps.Copy(c.new, op.Recipients)
+			of(op.ID).addUpdate(op)
 		default:
 			return nil, fmt.Errorf("unknown operation %T", op)
 		}
@@ -142,6 +148,24 @@ func (c *change) addPut(op spool.Put) error {
 	}
 	return nil
 }
+
+// addUpdate takes in what some recipients become. Where one is named in two Updates the later counts.
+func (c *change) addUpdate(op spool.Update) {
+	if c.new == nil {
+		c.new = make([]newState, 0, len(op.Recipients))
+	}
+	before := len(c.new)
+	for n, r := range op.Recipients {
+		if i, known := slices.BinarySearchFunc(c.new[:before], n, (newState).compare); known {
+			c.new[i].to = r
+			continue
+		}
+		c.new = append(c.new, newState{n: n, to: r})
+	}
+	slices.SortFunc(c.new, func(a, b newState) int { return a.compare(b.n) })
+}
+
+func (s newState) compare(n int) int { return cmp.Compare(s.n, n) }
 
 // prepare reads what the change needs to know and refuses what can't be done. It changes nothing.
 func (e *Engine) prepare(c *change) error {
@@ -193,12 +217,12 @@ func (c *change) fold() error {
 	}
 	m := *c.put
 	m.Recipients = slices.Clone(m.Recipients)
-	for n, r := range c.new {
-		if n < 0 || n >= len(m.Recipients) {
-			return fmt.Errorf("recipient %d: %w", n, spool.ErrNotFound)
+	for _, s := range c.new {
+		if s.n < 0 || s.n >= len(m.Recipients) {
+			return fmt.Errorf("recipient %d: %w", s.n, spool.ErrNotFound)
 		}
-		r.To = m.Recipients[n].To
-		m.Recipients[n] = r
+		s.to.To = m.Recipients[s.n].To
+		m.Recipients[s.n] = s.to
 	}
 	c.put = &m
 	return nil
@@ -206,22 +230,21 @@ func (c *change) fold() error {
 
 // prepareUpdate reads the stored state of the recipients that change, for their index entries are named after it.
 func (e *Engine) prepareUpdate(c *change) error {
-	c.old = make(map[int]spool.Recipient, len(c.new))
-	for n, r := range c.new {
-		if n < 0 {
-			return fmt.Errorf("recipient %d: %w", n, spool.ErrNotFound)
+	for i := range c.new {
+		s := &c.new[i]
+		if s.n < 0 {
+			return fmt.Errorf("recipient %d: %w", s.n, spool.ErrNotFound)
 		}
-		old, err := e.recipient(c.id, n)
+		old, err := e.recipient(c.id, s.n)
 		if err != nil {
-			return fmt.Errorf("recipient %d: %w", n, err)
+			return fmt.Errorf("recipient %d: %w", s.n, err)
 		}
-		if old.State.Done() && !r.State.Done() {
-			return fmt.Errorf("recipient %d is %s, which is final: put a new message to try again", n, old.State)
+		if old.State.Done() && !s.to.State.Done() {
+			return fmt.Errorf("recipient %d is %s, which is final: put a new message to try again", s.n, old.State)
 		}
-		r.To = old.To // the index names the recipient for good
-		c.new[n] = r
-		c.old[n] = old
-		if r.State.Done() && !old.State.Done() {
+		s.to.To = old.To // the index names the recipient for good
+		s.was, s.due = old.State, old.Next
+		if s.to.State.Done() && !s.was.Done() {
 			c.ends++
 		}
 	}
@@ -278,7 +301,7 @@ func (c *change) committed(e *Engine) {
 	case c.content == nil:
 		e.fresh.add(c.put, nil, false)
 	default:
-		e.fresh.add(c.put, c.content.keep(), c.content.body == nil)
+		e.fresh.add(c.put, c.content.keep(&e.fresh.spare), c.content.body == nil)
 		c.content.end(claimed)
 	}
 }
@@ -314,14 +337,18 @@ func (c *change) write(b *pebble.Batch) error {
 	return c.writeUpdate(b)
 }
 
+// usualRecord is room for the records of usual mail, so that they are made on the stack.
+const usualRecord = 512
+
 func (c *change) writePut(b *pebble.Batch) error {
 	if !c.owed() {
 		return nil // it leaves before it came
 	}
-	if err := b.Set(idKey(prefixEnvelope, c.id), spool.AppendMessage(nil, c.put), nil); err != nil {
+	var scratch [usualRecord]byte
+	buf := spool.AppendMessage(scratch[:0], c.put)
+	if err := b.Set(idKey(prefixEnvelope, c.id), buf, nil); err != nil {
 		return err
 	}
-	var buf []byte
 	for n := range c.put.Recipients {
 		var err error
 		if buf, err = writeRecipient(b, c.put, n, &c.put.Recipients[n], buf); err != nil {
@@ -338,11 +365,11 @@ func (c *change) writeUpdate(b *pebble.Batch) error {
 	if err := c.dropIndex(b); err != nil {
 		return err
 	}
-	var buf []byte
-	for _, n := range slices.Sorted(maps.Keys(c.new)) {
-		r := c.new[n]
+	var scratch [usualRecord]byte
+	buf := scratch[:0]
+	for i := range c.new {
 		var err error
-		if buf, err = writeRecipient(b, c.envelope, n, &r, buf); err != nil {
+		if buf, err = writeRecipient(b, c.envelope, c.new[i].n, &c.new[i].to, buf); err != nil {
 			return err
 		}
 	}
@@ -354,12 +381,12 @@ func (c *change) writeUpdate(b *pebble.Batch) error {
 
 // dropIndex deletes the index entries of the stored states.
 func (c *change) dropIndex(b *pebble.Batch) error {
-	for _, n := range slices.Sorted(maps.Keys(c.old)) {
-		old := c.old[n]
-		if old.State.Done() {
+	for i := range c.new {
+		s := &c.new[i]
+		if s.was.Done() {
 			continue
 		}
-		if err := b.Delete(indexKey(c.id, n, old.Next), nil); err != nil {
+		if err := b.Delete(indexKey(c.id, s.n, s.due), nil); err != nil {
 			return err
 		}
 	}

@@ -73,6 +73,7 @@ func (e *Engine) Create(ctx context.Context, id spool.ID) (spool.Content, error)
 	if busy {
 		return nil, fmt.Errorf("content of %s is arriving already: put or abort it first", id)
 	}
+	e.syncs.arriving.Add(1)
 	c := &content{e: e, id: id}
 	if unseen {
 		return c, nil
@@ -179,15 +180,18 @@ func (c *content) claim(b *pebble.Batch) error {
 // smallContent is content that is copied to be kept, in octets; of larger, the chunk itself is kept.
 const smallContent = 16 << 10
 
-// keep gives the content that is in the store, for the one that reads it soon; nil where it is in a file.
-func (c *content) keep() []byte {
-	switch {
-	case c.body != nil || c.fill == 0:
+// keep gives the content that is in the store, for the one that reads it soon; nil where it is in a file. What it gives may go
+// back to the spare buffers, once, when nobody reads it any more.
+func (c *content) keep(spare *spare) []byte {
+	if c.body != nil || c.fill == 0 {
 		return nil
-	case c.fill <= smallContent:
-		return bytes.Clone(c.buf[:c.fill])
 	}
 	whole := c.buf[:c.fill]
+	if c.fill <= smallContent {
+		small := spare.take(c.fill)
+		copy(small, whole)
+		return small
+	}
 	c.buf = nil
 	return whole
 }
@@ -203,6 +207,7 @@ func (c *content) end(s contentState) {
 	c.e.mu.Lock()
 	delete(c.e.writing, c.id)
 	c.e.mu.Unlock()
+	c.e.syncs.arriving.Add(-1)
 }
 
 // Abort drops what was written. What can't be deleted now goes at the next start.
@@ -257,8 +262,8 @@ func (e *Engine) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
 		return nil, err
 	}
 	defer e.leave()
-	if whole, ok := e.fresh.content(id); ok {
-		return &reader{e: e, ctx: ctx, id: id, rest: whole}, nil
+	if kept, ok := e.fresh.content(id); ok {
+		return &reader{e: e, ctx: ctx, id: id, kept: kept, rest: kept.content}, nil
 	}
 	m, _, err := e.envelope(id)
 	if err != nil {
@@ -290,7 +295,8 @@ type reader struct {
 	left   int64       // octets not yet read
 	next   uint32      // chunk to read
 	buf    *chunk
-	rest   []byte // of buf, not yet given
+	kept   *freshMessage // what rest is of, in place of buf; nil: none
+	rest   []byte        // not yet given
 	closed bool
 }
 
@@ -355,6 +361,9 @@ func (r *reader) Close() error {
 	}
 	r.closed = true
 	r.rest = nil
+	if r.kept != nil {
+		r.e.fresh.release(r.kept)
+	}
 	if r.buf != nil {
 		chunks.Put(r.buf)
 		r.buf = nil

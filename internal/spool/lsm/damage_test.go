@@ -212,11 +212,11 @@ func TestEndingFinishedAtStart(t *testing.T) {
 		}
 	}
 	b := e.db.NewBatch()
-	c := &change{id: done.ID, envelope: done, old: map[int]spool.Recipient{}, new: map[int]spool.Recipient{}}
+	c := &change{id: done.ID, envelope: done}
 	for n, r := range done.Recipients {
-		c.old[n] = r
-		r.State = spool.Delivered
-		c.new[n] = r
+		s := newState{n: n, to: r, was: r.State, due: r.Next}
+		s.to.State = spool.Delivered
+		c.new = append(c.new, s)
 	}
 	if err := errors.Join(c.writeUpdate(b), b.Commit(pebble.NoSync), b.Close(), e.Close()); err != nil {
 		t.Fatal(err)

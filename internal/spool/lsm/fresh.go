@@ -21,20 +21,25 @@ type fresh struct {
 	all    map[spool.ID]*list.Element // of freshMessage
 	order  list.List                  // the oldest first
 	octets int
+	spare  spare // buffers of content
 }
 
 type freshMessage struct {
-	msg     *spool.Message // nobody outside has it
-	content []byte         // never changed
-	whole   bool           // content is there
+	msg     spool.Message // nobody outside has it
+	content []byte        // never changed
+	whole   bool          // content is there
 	octets  int
+	readers int  // of content, that have not released it
+	dropped bool // it is not at hand any more: the last reader gives back the buffer
 }
 
-// add takes in a message that was just committed. whole: content is all of its content.
+// add takes in a message that was just committed, and the buffer of content, which content.keep made. whole: content is all
+// of its content.
 func (f *fresh) add(m *spool.Message, content []byte, whole bool) {
 	kept := &freshMessage{msg: m.AsStored(), content: content, whole: whole,
 		octets: cap(content) + freshCost*(1+len(m.Recipients))}
 	if kept.octets > freshSize/8 {
+		f.spare.giveBack(content)
 		return // so large a message costs more than to read it
 	}
 	f.mu.Lock()
@@ -51,8 +56,19 @@ func (f *fresh) add(m *spool.Message, content []byte, whole bool) {
 
 func (f *fresh) drop(id spool.ID) {
 	if e := f.all[id]; e != nil {
-		f.octets -= f.order.Remove(e).(*freshMessage).octets
+		k := f.order.Remove(e).(*freshMessage)
+		f.octets -= k.octets
 		delete(f.all, id)
+		k.dropped = true
+		f.recycle(k)
+	}
+}
+
+// recycle gives back the buffer of content that nobody reads any more. f.mu is held.
+func (f *fresh) recycle(k *freshMessage) {
+	if k.dropped && k.readers == 0 {
+		f.spare.giveBack(k.content)
+		k.content = nil
 	}
 }
 
@@ -72,15 +88,15 @@ func (f *fresh) find(id spool.ID) *freshMessage {
 }
 
 // update takes in the new state of recipients, as it was committed.
-func (f *fresh) update(id spool.ID, recipients map[int]spool.Recipient) {
+func (f *fresh) update(id spool.ID, states []newState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	k := f.find(id)
 	if k == nil {
 		return
 	}
-	for n, r := range recipients {
-		k.msg.Recipients[n] = r.AsStored()
+	for i := range states {
+		k.msg.Recipients[states[i].n] = states[i].to.AsStored()
 	}
 }
 
@@ -92,7 +108,7 @@ func (f *fresh) message(id spool.ID) *spool.Message {
 	if k == nil {
 		return nil
 	}
-	m := *k.msg
+	m := k.msg
 	m.Recipients = slices.Clone(k.msg.Recipients)
 	for i := range m.Recipients {
 		m.Recipients[i].Trail = slices.Clone(m.Recipients[i].Trail)
@@ -108,7 +124,7 @@ func (f *fresh) envelope(id spool.ID) (*spool.Message, int) {
 	if k == nil {
 		return nil, 0
 	}
-	m := *k.msg
+	m := k.msg
 	m.Recipients = nil
 	return &m, len(k.msg.Recipients)
 }
@@ -124,12 +140,21 @@ func (f *fresh) recipient(id spool.ID, n int) (r spool.Recipient, ok bool) {
 	return k.msg.Recipients[n], true // its trail is copied before it is changed
 }
 
-// content gives the content of a message, to be read only; ok is false where it is not at hand.
-func (f *fresh) content(id spool.ID) (content []byte, ok bool) {
+// content gives a message whose content is at hand, to be read only, and until it is released; ok is false where it is not.
+func (f *fresh) content(id spool.ID) (k *freshMessage, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if k := f.find(id); k != nil && k.whole {
-		return k.content, true
+	if k = f.find(id); k == nil || !k.whole {
+		return nil, false
 	}
-	return nil, false
+	k.readers++
+	return k, true
+}
+
+// release says that who got k from content reads it no longer. Who forgets to costs no more than its buffer.
+func (f *fresh) release(k *freshMessage) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k.readers--
+	f.recycle(k)
 }

@@ -59,7 +59,11 @@ func next(key []byte) []byte {
 
 // indexKey is the key of the index entry of a recipient that is due at next. The zero time comes before all others.
 func indexKey(id spool.ID, n int, next time.Time) []byte {
-	key := append(make([]byte, 0, indexSize), prefixIndex)
+	return appendIndexKey(make([]byte, 0, indexSize), id, n, next) // on the stack of who keeps it no longer
+}
+
+func appendIndexKey(key []byte, id spool.ID, n int, next time.Time) []byte {
+	key = append(key, prefixIndex)
 	key = binary.BigEndian.AppendUint64(key, sortable(next))
 	key = append(key, id[:]...)
 	return binary.BigEndian.AppendUint32(key, uint32(n))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -74,12 +75,18 @@ func (o Options) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		// Late compaction slows reads a little; stopped writes would answer 4yz to mail that the disk has room for.
 		L0StopWritesThreshold: 1000,
+		// Mail that stays is put in order in larger and rarer steps: most of it leaves between two of them.
+		L0CompactionThreshold: 8,
+		LBaseMaxBytes:         512 << 20,
 		// The log goes to the disk while it is written, not all at once at its sync.
 		WALBytesPerSync:    1 << 20,
 		WALMinSyncInterval: o.pause,
 		// Envelopes and index of the due mail; content is read once and gains nothing.
 		CacheSize: 32 << 20,
 	}
+	// What the first tables hold is short-lived, or rewritten soon.
+	p.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	p.Levels[1].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	for i := range p.Levels {
 		// Create asks for an id that is nearly always new; the filter answers without a read.
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

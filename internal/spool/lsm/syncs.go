@@ -11,18 +11,18 @@ import (
 // soonDelay is how long a commit that may come soon waits for one that asks for a sync, before the engine asks itself.
 const soonDelay = 2 * time.Millisecond
 
-// Pace of syncs: where many commits wait for the disk at once, a pause between two syncs lets more of them share one, which
-// leaves more of the processor to the mail. Where few wait there is no pause.
+// Pace of syncs: where many messages arrive at once, a pause between two syncs lets more of them share one, which leaves more
+// of the processor to the mail. Where few come each gets its sync at once.
 const (
-	manyWaiting = 8
-	syncPause   = 400 * time.Microsecond
+	manyArriving = 5
+	syncPause    = 500 * time.Microsecond
 )
 
 // syncs commits batches, and knows what is on disk.
 type syncs struct {
-	waiting atomic.Int32  // commits that wait for the disk
-	soon    atomic.Uint64 // number of the last commit that did not wait
-	durable atomic.Uint64 // number of the last of those that is known to be on disk
+	arriving atomic.Int32  // messages between Create and the end of their content
+	soon     atomic.Uint64 // number of the last commit that did not wait
+	durable  atomic.Uint64 // number of the last of those that is known to be on disk
 
 	mu    sync.Mutex
 	armed bool // a sync is on its way
@@ -50,10 +50,7 @@ func (e *Engine) commitBatch(b *pebble.Batch, soon bool) error {
 // wait commits what is to be on disk, and with it all that went before: the log has one order.
 func (s *syncs) wait(commit func() error) error {
 	before := s.soon.Load()
-	s.waiting.Add(1)
-	err := commit()
-	s.waiting.Add(-1)
-	if err != nil {
+	if err := commit(); err != nil {
 		return err
 	}
 	for known := s.durable.Load(); known < before && !s.durable.CompareAndSwap(known, before); known = s.durable.Load() {
@@ -78,7 +75,7 @@ func (e *Engine) syncSoon() {
 
 // pause is how long the log waits after a sync before the next.
 func (s *syncs) pause() time.Duration {
-	if s.waiting.Load() < manyWaiting {
+	if s.arriving.Load() < manyArriving {
 		return 0
 	}
 	return syncPause

@@ -70,7 +70,7 @@ func TestFresh(t *testing.T) {
 	if _, old := f.content(spool.ID{1}); old || f.message(spool.ID{80}) == nil {
 		t.Error("the oldest stayed, or the newest went")
 	}
-	f.update(spool.ID{80}, map[int]spool.Recipient{1: {State: spool.Held}})
+	f.update(spool.ID{80}, []newState{{n: 1, to: spool.Recipient{State: spool.Held}}})
 	got := f.message(spool.ID{80})
 	if got.Recipients[1].State != spool.Held || got.Recipients[0].State != spool.Waiting {
 		t.Errorf("after an update: %+v", got.Recipients)
