@@ -73,7 +73,6 @@ func (e *Engine) Create(ctx context.Context, id spool.ID) (spool.Content, error)
 	if busy {
 		return nil, fmt.Errorf("content of %s is arriving already: put or abort it first", id)
 	}
-	e.syncs.arriving.Add(1)
 	c := &content{e: e, id: id}
 	if unseen {
 		return c, nil
@@ -207,7 +206,6 @@ func (c *content) end(s contentState) {
 	c.e.mu.Lock()
 	delete(c.e.writing, c.id)
 	c.e.mu.Unlock()
-	c.e.syncs.arriving.Add(-1)
 }
 
 // Abort drops what was written. What can't be deleted now goes at the next start.

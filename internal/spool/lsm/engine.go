@@ -40,7 +40,7 @@ type Engine struct {
 	ending  map[spool.ID]*ending  // messages of several recipients, from their first ended one
 
 	fresh fresh
-	syncs *syncs
+	syncs syncs
 }
 
 var _ spool.Engine = (*Engine)(nil)

@@ -30,8 +30,6 @@ func Open(dir string, opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := new(syncs)
-	opts.pause = s.pause
 	e := &Engine{
 		lock:     lock,
 		log:      opts.Logger,
@@ -41,7 +39,6 @@ func Open(dir string, opts Options) (*Engine, error) {
 		readOnly: opts.ReadOnly,
 		writing:  map[spool.ID]struct{}{},
 		ending:   map[spool.ID]*ending{},
-		syncs:    s,
 	}
 	if err := e.openFiles(dir, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the spool in %s: %w", dir, orUnwritable(err)), lock.Close())

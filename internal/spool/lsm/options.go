@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -40,8 +39,6 @@ type Options struct {
 	// then unknown until the store is opened again, so nothing may be answered any more and Fatal must not return. nil: the
 	// process ends with code 74 after the error is logged.
 	Fatal func(error)
-
-	pause func() time.Duration // between two syncs of the log; nil: none
 }
 
 func (o Options) withDefaults() Options {
@@ -79,8 +76,7 @@ func (o Options) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		L0CompactionThreshold: 8,
 		LBaseMaxBytes:         512 << 20,
 		// The log goes to the disk while it is written, not all at once at its sync.
-		WALBytesPerSync:    1 << 20,
-		WALMinSyncInterval: o.pause,
+		WALBytesPerSync: 1 << 20,
 		// Envelopes and index of the due mail; content is read once and gains nothing.
 		CacheSize: 32 << 20,
 	}

@@ -11,18 +11,10 @@ import (
 // soonDelay is how long a commit that may come soon waits for one that asks for a sync, before the engine asks itself.
 const soonDelay = 2 * time.Millisecond
 
-// Pace of syncs: where many messages arrive at once, a pause between two syncs lets more of them share one, which leaves more
-// of the processor to the mail. Where few come each gets its sync at once.
-const (
-	manyArriving = 5
-	syncPause    = 500 * time.Microsecond
-)
-
 // syncs commits batches, and knows what is on disk.
 type syncs struct {
-	arriving atomic.Int32  // messages between Create and the end of their content
-	soon     atomic.Uint64 // number of the last commit that did not wait
-	durable  atomic.Uint64 // number of the last of those that is known to be on disk
+	soon    atomic.Uint64 // number of the last commit that did not wait
+	durable atomic.Uint64 // number of the last of those that is known to be on disk
 
 	mu    sync.Mutex
 	armed bool // a sync is on its way
@@ -30,7 +22,7 @@ type syncs struct {
 
 // commitBatch commits a batch. soon: it need not be on disk when commit returns.
 func (e *Engine) commitBatch(b *pebble.Batch, soon bool) error {
-	s := e.syncs
+	s := &e.syncs
 	if !soon {
 		return s.wait(func() error { return b.Commit(pebble.Sync) })
 	}
@@ -60,7 +52,7 @@ func (s *syncs) wait(commit func() error) error {
 
 // syncSoon brings to the disk what nobody waited for, unless another commit did.
 func (e *Engine) syncSoon() {
-	s := e.syncs
+	s := &e.syncs
 	s.mu.Lock()
 	s.armed = false
 	s.mu.Unlock()
@@ -71,12 +63,4 @@ func (e *Engine) syncSoon() {
 	if err := s.wait(func() error { return e.db.LogData(nil, pebble.Sync) }); err != nil {
 		e.log.Error("the end of some deliveries is not on disk yet; after a crash they would be made once more", "error", err)
 	}
-}
-
-// pause is how long the log waits after a sync before the next.
-func (s *syncs) pause() time.Duration {
-	if s.arriving.Load() < manyArriving {
-		return 0
-	}
-	return syncPause
 }
