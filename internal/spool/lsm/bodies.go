@@ -224,14 +224,14 @@ func (e *Engine) storeBodies(changes []*change) error {
 }
 
 // inFile tells where the content of a message is: in a file, or under keys of the store. What is no larger than a chunk
-// has no file; what is may come from format 1, which had none. Where that can't be read it is taken for a file: so it
-// is for all mail of this format.
+// never had a file, what is no larger than inlineSize had one for a time, and what is larger may come from format 1, which
+// had none. Where that can't be read it is taken to be where it is put today.
 func (e *Engine) inFile(id spool.ID, size int64) bool {
 	if size <= chunkSize {
 		return false
 	}
 	there, err := e.has(idKey(prefixBody, id))
-	return there || err != nil
+	return there || err != nil && size > inlineSize
 }
 
 // removeBody deletes the file of a message whose end is on disk. What can't be deleted goes at the next start.

@@ -32,15 +32,15 @@ func bodyNames(t *testing.T, disk vfs.FS) []string {
 
 func bodyPath(id spool.ID) string { return path.Join(testFolder, bodiesFolder, id.String()) }
 
-// Content of one chunk is in the store, and larger content is in a file that begins with it as it came.
+// Content of two chunks is in the store, and larger content is in a file that begins with it as it came.
 func TestWhereContentIs(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openTest(t, disk)
-	for i, size := range []int{0, 1, chunkSize, chunkSize + 1, 2 * chunkSize, 1 << 20} {
+	for i, size := range []int{0, 1, chunkSize, chunkSize + 1, inlineSize, inlineSize + 1, 1 << 20} {
 		m := putTest(t, e, spool.ID{byte(i + 1)}, size)
 		want := bytes.Repeat([]byte{m.ID[0]}, size)
 		file, err := disk.Open(bodyPath(m.ID))
-		if (err == nil) != (size > chunkSize) {
+		if (err == nil) != (size > inlineSize) {
 			t.Errorf("%d octets: file: %v", size, err)
 		}
 		if err == nil {
@@ -199,7 +199,7 @@ func toFormat1(t *testing.T, e *Engine, m *spool.Message) {
 func TestSweepBodies(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openTest(t, disk)
-	const size = 100_000
+	const size = 200_000
 	kept, aside, unknowing := putTest(t, e, spool.ID{1}, size), putTest(t, e, spool.ID{2}, size), putTest(t, e, spool.ID{3}, size)
 	err := errors.Join(
 		e.db.Set(idKey(prefixEnvelope, aside.ID), []byte("garbage"), pebble.NoSync),
@@ -265,7 +265,7 @@ func TestRemovedAfterCommit(t *testing.T) {
 	e := openTest(t, watched)
 	const messages = 12
 	for i := range messages {
-		m := putTest(t, e, spool.ID{byte(i + 1)}, 100_000)
+		m := putTest(t, e, spool.ID{byte(i + 1)}, 200_000)
 		done := func(n int) {
 			r := m.Recipients[n]
 			r.State = spool.Delivered
@@ -358,7 +358,7 @@ func TestStoredContent(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := made.(*content)
-		if _, err := c.Write(make([]byte, 100_000)); err != nil {
+		if _, err := c.Write(make([]byte, 200_000)); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(c.store(), c.store()); err != nil {
@@ -371,10 +371,10 @@ func TestStoredContent(t *testing.T) {
 			c.Abort()
 			continue
 		}
-		if err := e.Apply(t.Context(), spool.Put{Message: oneRecipient(id, 100_000), Content: c}); err != nil {
+		if err := e.Apply(t.Context(), spool.Put{Message: oneRecipient(id, 200_000), Content: c}); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := readTest(t, e, id); err != nil || len(got) != 100_000 {
+		if got, err := readTest(t, e, id); err != nil || len(got) != 200_000 {
 			t.Errorf("%d octets, %v", len(got), err)
 		}
 	}
@@ -414,7 +414,7 @@ func TestFailedFolderSync(t *testing.T) {
 func TestLargeOfFormat1(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openTest(t, disk)
-	for i, size := range []int{100_000, 20 << 20} {
+	for i, size := range []int{200_000, 20 << 20} {
 		m := putTest(t, e, spool.ID{byte(i + 1)}, size)
 		toFormat1(t, e, m)
 		if err := errors.Join(e.db.Set([]byte{prefixVersion}, []byte{1}, pebble.Sync), e.Close()); err != nil {

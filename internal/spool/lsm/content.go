@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -13,16 +14,20 @@ import (
 	"github.com/holub-mail/holub/internal/spool"
 )
 
-// chunkSize is the most content that goes into the store, under one key, and the size of the blocks of larger content
-// in its file: above it a file is as fast as the store or faster (docs/durability.md), and it is small enough to hold
-// one chunk for every session. To raise it takes a new format (inFile), to lower it does not.
+// chunkSize is the most content under one key of the store, and the size of the blocks of larger content in its file. To
+// change it takes a new format.
 const chunkSize = 64 << 10
+
+// inlineSize is the most content that goes into the store: above it a file is as fast or faster (docs/durability.md), and
+// it is small enough to hold so much for every session that sends content. Two chunks take in what has 64 KiB before it
+// gets its trace field.
+const inlineSize = 2 * chunkSize
 
 // manyChunks is the number of chunks, of a message of format 1, from which on one range is deleted instead of each key.
 // Ranges slow every later read of the same memtable, so ordinary mail does without.
 const manyChunks = 256
 
-type chunk [chunkSize]byte
+type chunk [inlineSize]byte
 
 // chunks holds buffers for reuse; a session that writes or reads no content has none.
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
@@ -31,9 +36,9 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 type content struct {
 	e     *Engine
 	id    spool.ID
-	buf   *chunk      // the chunk being filled; nil before the first octet and at the end
+	buf   *chunk      // what is being filled; nil before the first octet and at the end
 	fill  int         // octets in buf
-	body  *bodyWriter // nil: no more than a chunk has come
+	body  *bodyWriter // nil: no more than inlineSize has come
 	size  int64
 	state contentState
 }
@@ -111,7 +116,7 @@ func (c *content) Write(p []byte) (int, error) {
 	}
 	written := 0
 	for written < len(p) {
-		if c.fill == chunkSize {
+		if c.fill == inlineSize {
 			if err := c.spill(); err != nil {
 				c.state = broken
 				return written, fmt.Errorf("write content of %s: %w", c.id, err)
@@ -128,7 +133,7 @@ func (c *content) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// spill writes the full chunk to the file of the message, without a sync.
+// spill writes the full buffer to the file of the message, without a sync.
 func (c *content) spill() error {
 	if err := c.e.enter(); err != nil {
 		return err
@@ -141,8 +146,15 @@ func (c *content) spill() error {
 		}
 		c.body = body
 	}
-	if err := c.body.write(c.buf[:c.fill]); err != nil {
-		return err
+	return c.writeBlocks()
+}
+
+// writeBlocks writes what is in the buffer to the file.
+func (c *content) writeBlocks() error {
+	for block := range slices.Chunk(c.buf[:c.fill], chunkSize) {
+		if err := c.body.write(block); err != nil {
+			return err
+		}
 	}
 	c.fill = 0
 	return nil
@@ -155,7 +167,7 @@ func (c *content) store() error {
 		return nil
 	}
 	c.state = broken
-	if err := c.body.write(c.buf[:c.fill]); err != nil {
+	if err := c.writeBlocks(); err != nil {
 		return err
 	}
 	if err := c.body.finish(); err != nil {
@@ -167,16 +179,18 @@ func (c *content) store() error {
 
 // claim adds to the batch that puts the message its content, or that it is in a file.
 func (c *content) claim(b *pebble.Batch) error {
-	switch {
-	case c.body != nil:
+	if c.body != nil {
 		return b.Set(idKey(prefixBody, c.id), nil, nil)
-	case c.fill > 0:
-		return b.Set(numberedKey(prefixContent, c.id, 0), c.buf[:c.fill], nil)
+	}
+	for n, at := uint32(0), 0; at < c.fill; n, at = n+1, at+chunkSize {
+		if err := b.Set(numberedKey(prefixContent, c.id, n), c.buf[at:min(at+chunkSize, c.fill)], nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// smallContent is content that is copied to be kept, in octets; of larger, the chunk itself is kept.
+// smallContent is content that is copied to be kept, in octets; of larger, the buffer itself is kept.
 const smallContent = 16 << 10
 
 // keep gives the content that is in the store, for the one that reads it soon; nil where it is in a file. What it gives may go
@@ -249,8 +263,8 @@ func deleteChunks(b *pebble.Batch, id spool.ID, size int64) error {
 	return nil
 }
 
-// Open reads the content of a message, from memory if it came a moment ago. Else the reader holds one chunk, and nothing of the store between two reads; a large
-// message's file is open until Close. It fails with ErrDamaged where the content is not whole or not what was written,
+// Open reads the content of a message, from memory if it came a moment ago. Else the reader holds one buffer, and nothing of
+// the store between two reads; a large message's file is open until Close. It fails with ErrDamaged where the content is not whole or not what was written,
 // and with ErrNotFound where the message leaves meanwhile; it gives io.EOF only after exactly Message.Size octets.
 func (e *Engine) Open(ctx context.Context, id spool.ID) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {

@@ -93,7 +93,7 @@ func TestDamagedMessage(t *testing.T) {
 	for name, key := range spoilt {
 		t.Run(name, func(t *testing.T) {
 			e := openTest(t, vfs.NewMem())
-			putTest(t, e, bad, 100_000)
+			putTest(t, e, bad, 200_000)
 			putTest(t, e, good, 10)
 			garbage := []byte("\x01garbage")
 			err := e.db.Set(key, garbage, pebble.NoSync)
@@ -162,7 +162,7 @@ func TestDamagedIndex(t *testing.T) {
 func TestNothingLeft(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openTest(t, disk)
-	for i, size := range []int{0, 10, chunkSize, chunkSize + 1, 20 << 20} {
+	for i, size := range []int{0, 10, chunkSize, chunkSize + 1, inlineSize, inlineSize + 1, 20 << 20} {
 		id := spool.ID{byte(i + 1)}
 		m := putTest(t, e, id, size)
 		for n, r := range m.Recipients {
@@ -205,7 +205,7 @@ func TestNothingLeft(t *testing.T) {
 func TestEndingFinishedAtStart(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openTest(t, disk)
-	done, open := putTest(t, e, spool.ID{1}, 100_000), putTest(t, e, spool.ID{2}, 10)
+	done, open := putTest(t, e, spool.ID{1}, 200_000), putTest(t, e, spool.ID{2}, 10)
 	for _, m := range []*spool.Message{done, open} {
 		if err := e.db.Set(idKey(prefixEnding, m.ID), nil, pebble.NoSync); err != nil {
 			t.Fatal(err)

@@ -122,7 +122,7 @@ func newSound(t *testing.T, crashed bool) *sound {
 	for i := range 150 {
 		id := spool.ID{byte(i % 7), byte(i), 1}
 		size := []int{10, 900, 5000, 200_000}[i%4]
-		if size > chunkSize && i%20 != 3 {
+		if size > inlineSize && i%20 != 3 {
 			size = 3000
 		}
 		m := putTest(t, e, id, size)

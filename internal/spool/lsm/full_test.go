@@ -205,7 +205,7 @@ func fillDisk(t *testing.T, cut int) {
 		defer close(done)
 		for i := range 200 {
 			id := spool.ID{byte(cut + 1), byte(i)}
-			if err := putOne(t.Context(), e, id, make([]byte, []int{100, 3000, 100_000}[i%3])); err != nil {
+			if err := putOne(t.Context(), e, id, make([]byte, []int{100, 3000, 200_000}[i%3])); err != nil {
 				if !errors.Is(err, syscall.ENOSPC) {
 					t.Errorf("put: %v", err)
 				}

@@ -33,8 +33,8 @@ func (s *spare) take(size int) []byte {
 
 // giveBack lets a buffer be used again that nobody reads any more: one of take, or a chunk.
 func (s *spare) giveBack(b []byte) {
-	if cap(b) == chunkSize {
-		chunks.Put((*chunk)(b[:chunkSize]))
+	if cap(b) == inlineSize {
+		chunks.Put((*chunk)(b[:inlineSize]))
 		return
 	}
 	steps := cap(b) / spareStep

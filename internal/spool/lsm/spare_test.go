@@ -55,7 +55,7 @@ func TestReadWhileLeaving(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, size := range []int{100, 5000, smallContent, smallContent + 1, chunkSize} {
+	for _, size := range []int{100, 5000, smallContent, smallContent + 1, chunkSize, inlineSize} {
 		e := openTest(t, vfs.NewMem())
 		put(e, spool.ID{1}, size)
 		first, err := e.Open(t.Context(), spool.ID{1})
