@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/holub-mail/holub/internal/spool"
 )
@@ -14,8 +15,12 @@ const freshSize = 32 << 20
 // freshCost is about what a message and each of its recipients take beside the content.
 const freshCost = 512
 
-// fresh are the messages that came last, as they are in the store: most leave before anybody has to read them. The oldest
-// go first. What is here is never newer than the store, and only for the time of a commit older.
+// freshFor is how long a message is at hand for sure. Where more comes than there is room for, what came first is what is
+// read first, so it is the newest that finds no room.
+const freshFor = 5 * time.Second
+
+// fresh are messages that came a moment ago, as they are in the store: most leave before anybody has to read them. What is
+// here is never newer than the store, and only for the time of a commit older.
 type fresh struct {
 	mu     sync.Mutex
 	all    map[spool.ID]*list.Element // of freshMessage
@@ -29,6 +34,7 @@ type freshMessage struct {
 	content []byte        // never changed
 	whole   bool          // content is there
 	octets  int
+	since   time.Time
 	readers int  // of content, that have not released it
 	dropped bool // it is not at hand any more: the last reader gives back the buffer
 }
@@ -36,22 +42,34 @@ type freshMessage struct {
 // add takes in a message that was just committed, and the buffer of content, which content.keep made. whole: content is all
 // of its content.
 func (f *fresh) add(m *spool.Message, content []byte, whole bool) {
-	kept := &freshMessage{msg: m.AsStored(), content: content, whole: whole,
-		octets: cap(content) + freshCost*(1+len(m.Recipients))}
-	if kept.octets > freshSize/8 {
-		f.spare.giveBack(content)
-		return // so large a message costs more than to read it
-	}
+	octets, now := cap(content)+freshCost*(1+len(m.Recipients)), time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.all == nil {
 		f.all = make(map[spool.ID]*list.Element)
 	}
 	f.drop(m.ID)
-	f.all[m.ID] = f.order.PushBack(kept)
-	for f.octets += kept.octets; f.octets > freshSize; {
-		f.drop(f.order.Front().Value.(*freshMessage).msg.ID)
+	if !f.makeRoom(octets, now) {
+		f.spare.giveBack(content)
+		return
 	}
+	f.octets += octets
+	f.all[m.ID] = f.order.PushBack(&freshMessage{msg: m.AsStored(), content: content, whole: whole, octets: octets, since: now})
+}
+
+// makeRoom drops the oldest messages until there is room for so many octets, and tells whether there is.
+func (f *fresh) makeRoom(octets int, now time.Time) bool {
+	if octets > freshSize/8 {
+		return false // so large a message costs more than to read it
+	}
+	for f.octets+octets > freshSize {
+		oldest := f.order.Front().Value.(*freshMessage)
+		if now.Sub(oldest.since) < freshFor {
+			return false
+		}
+		f.drop(oldest.msg.ID)
+	}
+	return true
 }
 
 func (f *fresh) drop(id spool.ID) {

@@ -3,6 +3,7 @@ package lsm
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -53,22 +54,37 @@ func loadAfterCrash(t *testing.T, disk *vfs.MemFS, id spool.ID) error {
 	return err
 }
 
-// The messages at hand are bounded: the oldest go, and what has left or was changed is never given as it was.
-func TestFresh(t *testing.T) {
+// The messages at hand are bounded: new ones find no room while the old ones are fresh, and then take theirs. What has left
+// or was changed is never given as it was.
+func TestFresh(t *testing.T) { synctest.Test(t, testFresh) }
+
+func testFresh(t *testing.T) {
 	var f fresh
 	content := make([]byte, freshSize/64)
 	add := func(n byte) {
 		f.add(&spool.Message{ID: spool.ID{n}, Size: int64(len(content)), Recipients: make([]spool.Recipient, 2)}, content, true)
 	}
+	bounded := func() {
+		t.Helper()
+		if f.octets > freshSize || f.octets < freshSize/2 || f.order.Len() != len(f.all) {
+			t.Errorf("%d octets, %d messages, %d in order; %d octets are allowed", f.octets, len(f.all), f.order.Len(), freshSize)
+		}
+	}
 	for n := byte(1); n <= 80; n++ {
 		add(n)
-		add(n) // a message that is put again is there once
+		if n < 60 {
+			add(n) // a message that is put again is there once
+		}
 	}
-	if f.octets > freshSize || f.octets < freshSize/2 || f.order.Len() != len(f.all) {
-		t.Errorf("%d octets, %d messages, %d in order; %d octets are allowed", f.octets, len(f.all), f.order.Len(), freshSize)
+	bounded()
+	if _, old := f.content(spool.ID{1}); !old || f.message(spool.ID{80}) != nil {
+		t.Error("the oldest went, or the newest found room, though all came at once")
 	}
+	time.Sleep(freshFor)
+	add(80)
+	bounded()
 	if _, old := f.content(spool.ID{1}); old || f.message(spool.ID{80}) == nil {
-		t.Error("the oldest stayed, or the newest went")
+		t.Error("the oldest stayed, or the newest found no room, though the others are not fresh any more")
 	}
 	f.update(spool.ID{80}, []newState{{n: 1, to: spool.Recipient{State: spool.Held}}})
 	got := f.message(spool.ID{80})
