@@ -51,6 +51,9 @@ func serveCommand() *cobra.Command {
 				o.Load = func() (*config.Config, error) { return config.Load(file) }
 			}
 			useProcessors()
+			if err := calmMonitor(); err != nil {
+				log.Debug("the runtime's monitor keeps its pace", "error", err)
+			}
 			stopProfile, err := startProfile(profile)
 			if err != nil {
 				return exit(exOSErr, err)
