@@ -20,8 +20,11 @@ import (
 // perSite is the cap of connections in this test: what a kill can catch in flight.
 const perSite = 8
 
+// unsynced is how many deliveries may be on record and not yet on disk (docs/durability.md).
+const unsynced = 32
+
 // TestKill kills the real server again and again under load and counts what reaches the next host: nothing that was
-// answered 250 may be lost, bounces included, and nothing may come twice but what was in flight at a kill.
+// answered 250 may be lost, bounces included, and nothing may come twice but what was in flight at a kill, or delivered right before it.
 //
 // HOLUB_KILLS sets the number of kills.
 func TestKill(t *testing.T) {
@@ -68,8 +71,9 @@ connections_per_site = %d
 	if accepted < kills*5 {
 		t.Errorf("only %d messages were accepted: this was no load", accepted)
 	}
-	if limit := kills * perSite * 2; twice > limit { // originals and bounces go to the same site; each kill catches both sides
-		t.Errorf("%d messages came twice; %d kills can have caught at most %d in flight", twice, kills, limit)
+	// Originals and bounces go to the same site, and each kill catches both sides; so it does what was not yet on disk.
+	if limit := kills * (perSite*2 + unsynced); twice > limit {
+		t.Errorf("%d messages came twice; %d kills can have caught at most %d in flight or not yet on disk", twice, kills, limit)
 	}
 }
 

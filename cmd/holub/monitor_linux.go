@@ -10,11 +10,12 @@ import (
 // monitorSlack is how much later than asked the thread that watches Go's scheduler may wake, in nanoseconds. It sleeps for 20
 // microseconds at a time while there are pauses in the work, which with a server that waits for disks and clients is always,
 // and took a tenth of the processor. With this slack it takes a hundredth; a goroutine in a long call of the system gives
-// its processor back half a millisecond later, of which there are twice as many as needed (useProcessors).
+// its processor back half a millisecond later, of which there are twice as many as needed (useProcessors). Threads that it
+// starts inherit the slack, so timers of the whole server may be as late.
 const monitorSlack = 500_000
 
 // calmMonitor lets the thread that watches the scheduler sleep longer: it is the second that the runtime starts. Where that
-// can't be done, or another thread is meant, nothing is lost but the gain.
+// can't be done, or another thread is met, only the gain is lost.
 func calmMonitor() error {
 	thread, err := monitorThread()
 	if err != nil {

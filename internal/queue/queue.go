@@ -218,10 +218,12 @@ func (q *Queue) change(do func(p *Plan)) {
 	q.heed(now)
 }
 
-// heed wakes the loop if there is something for it to do, or will be before it looks by itself. q.mu is held.
+// heed wakes the loop if there is something for it to do, or will be before it looks by itself. Its timer does not follow a
+// clock that was set, nor one that went on while the machine slept, so an alarm that has passed is no alarm. q.mu is held.
 func (q *Queue) heed(now time.Time) {
 	at, ok := q.plan.Wake()
-	if !q.plan.Ready() && (!ok || !at.Before(q.alarm) && at.After(now)) {
+	looks := q.alarm.Round(0).After(now.Round(0))
+	if !q.plan.Ready() && looks && (!ok || !at.Before(q.alarm) && at.After(now)) {
 		return
 	}
 	select {

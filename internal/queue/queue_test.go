@@ -411,3 +411,27 @@ func TestSites(t *testing.T) {
 		t.Errorf("placed:\n%s, want\n%s", got, want)
 	}
 }
+
+// The loop is woken for work that is due after it looks by itself only if that time is still to come: a machine that slept,
+// or a clock that was set, leaves it behind.
+func TestAlarmThatPassed(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		alarm time.Time
+		woken int
+	}{
+		"to come": {now.Add(time.Minute), 0}, "passed": {now.Add(-time.Minute), 1}, "too late": {now.Add(2 * time.Hour), 1},
+	} {
+		q := New(Options{})
+		q.Add(Job{ID: spool.ID{1}, Lane: "a", Recipients: []int{0}, Due: now.Add(30 * time.Minute)})
+		q.alarm = c.alarm
+		select {
+		case <-q.wake:
+		default:
+		}
+		q.Add(Job{ID: spool.ID{2}, Lane: "a", Recipients: []int{0}, Due: now.Add(time.Hour)})
+		if len(q.wake) != c.woken {
+			t.Errorf("the alarm is %s: %d tokens wake the loop, want %d", name, len(q.wake), c.woken)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 // Package settle turns the outcome of an attempt into the next state of its recipients, in ONE commit: delivered, later,
 // held, or bounced. A report to the sender is a new message, written in the very commit that ends the recipients it is
-// about; from there it makes its own trip, so a bounce can't be lost, and none is sent twice.
+// about; from there it makes its own trip, so a bounce can't be lost, and none is written twice.
 //
 // It never connects to anyone and has no schedule of its own. internal/mta calls Settle after each attempt and queues the
 // messages it returns.

@@ -175,10 +175,10 @@ func (w *wire) fillUntil(deadline time.Time, interruptible bool) error {
 func (w *wire) makeRoom() {
 	pending := (*w.in)[w.start:w.end]
 	switch {
-	case len(*w.in) > w.limit && len(pending) < w.limit && !w.large: // AUTH or content is over
+	case len(*w.in) > maxLine && w.limit == maxLine && len(pending) < maxLine && !w.large: // AUTH or content is over
 		w.swap(buffers.Get().(*[]byte))
 	case len(pending) == len(*w.in):
-		larger := make([]byte, w.limit)
+		larger := make([]byte, max(w.limit, len(pending)+maxLine))
 		w.swap(&larger)
 	default:
 		w.start, w.end = 0, copy(*w.in, pending)

@@ -11,6 +11,10 @@ import (
 // soonDelay is how long a commit that may come soon waits for one that asks for a sync, before the engine asks itself.
 const soonDelay = 2 * time.Millisecond
 
+// maxUnsynced is how many commits may not be on disk yet: the next one waits. It bounds what is done once more after a crash,
+// however slow the disk.
+const maxUnsynced = 32
+
 // syncs commits batches, and knows what is on disk.
 type syncs struct {
 	soon    atomic.Uint64 // number of the last commit that did not wait
@@ -29,7 +33,9 @@ func (e *Engine) commitBatch(b *pebble.Batch, soon bool) error {
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return err
 	}
-	s.soon.Add(1)
+	if last := s.soon.Add(1); last-min(last, s.durable.Load()) > maxUnsynced {
+		return e.sync()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.armed {
@@ -60,7 +66,12 @@ func (e *Engine) syncSoon() {
 		return // Close syncs
 	}
 	defer e.leave()
-	if err := s.wait(func() error { return e.db.LogData(nil, pebble.Sync) }); err != nil {
+	if err := e.sync(); err != nil {
 		e.log.Error("the end of some deliveries is not on disk yet; after a crash they would be made once more", "error", err)
 	}
+}
+
+// sync waits until all that was committed is on disk.
+func (e *Engine) sync() error {
+	return e.syncs.wait(func() error { return e.db.LogData(nil, pebble.Sync) })
 }

@@ -2,6 +2,7 @@ package lsm
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,67 @@ func TestApplySoonReachesTheDisk(t *testing.T) {
 			t.Fatal("after ten seconds a crash still brings back a message that was delivered")
 		}
 	}
+}
+
+// However slow the disk, a loss of power brings back no more deliveries than may wait for it.
+func TestUnsyncedIsBounded(t *testing.T) {
+	memory := vfs.NewCrashableMem()
+	disk := slowDisk{FS: memory, slow: new(atomic.Bool)}
+	e, err := Open(testFolder, Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	defer disk.slow.Store(false)
+	const messages = 4 * maxUnsynced
+	for n := range messages {
+		putTest(t, e, spool.ID{byte(n), 1}, 10)
+	}
+	disk.slow.Store(true)
+	for n := range messages {
+		ends := spool.Update{ID: spool.ID{byte(n), 1}, Recipients: map[int]spool.Recipient{0: {State: spool.Delivered}, 1: {State: spool.Delivered}}}
+		if err := e.ApplySoon(t.Context(), ends); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Open(testFolder, Options{FS: memory.CrashClone(vfs.CrashCloneCfg{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	back := 0
+	for _, err := range again.List(t.Context(), spool.ID{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		back++
+	}
+	if back == 0 || back > maxUnsynced {
+		t.Errorf("a crash brings back %d deliveries of %d, at most %d may wait for the disk", back, messages, maxUnsynced)
+	}
+}
+
+// slowDisk takes long to sync, when it is slow.
+type slowDisk struct {
+	vfs.FS
+	slow *atomic.Bool
+}
+
+func (d slowDisk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, category)
+	return slowFile{f, d.slow}, err
+}
+
+type slowFile struct {
+	vfs.File
+	slow *atomic.Bool
+}
+
+func (f slowFile) SyncData() error {
+	if f.slow.Load() {
+		<-time.After(100 * time.Millisecond)
+	}
+	return f.File.SyncData()
 }
 
 // loadAfterCrash says what becomes of a message when the power goes now.
