@@ -15,21 +15,14 @@ import (
 	"github.com/holub-mail/holub/bench/report"
 )
 
-func curvesCommand(ctx context.Context, args []string, out, log io.Writer) error {
+func curvesCommand(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	var s settings
 	f := s.curvesFlags(log)
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	if s.quick {
-		given := map[string]bool{}
-		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		if !given["rounds"] {
-			s.plan.rounds = 1
-		}
-		if !given["seconds"] {
-			s.plan.seconds = 1
-		}
+		s.shorten(f)
 	}
 	picked, err := pickCurves(names(s.curves))
 	if err != nil {
@@ -43,12 +36,18 @@ func curvesCommand(ctx context.Context, args []string, out, log io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.out, 0o755); err != nil {
-		return fmt.Errorf("make the folder for the curves: %w", err)
-	}
+	defer func() { err = errors.Join(err, h.close()) }()
 	ready, described := h.install(ctx, adapted(peers))
+	if err := missing(described, s.servers != "all", ""); err != nil {
+		return err
+	}
 	if len(ready) == 0 {
 		return errors.New("no server could be installed")
+	}
+	if s.out != "" {
+		if err := os.MkdirAll(s.out, 0o755); err != nil {
+			return fmt.Errorf("make the folder for the curves: %w", err)
+		}
 	}
 	var tooFast []string
 	for _, c := range picked {
@@ -75,10 +74,28 @@ func curvesCommand(ctx context.Context, args []string, out, log io.Writer) error
 	return nil
 }
 
-// writeCurve prints a curve and writes its files.
+// shorten sets what --quick stands for, where no flag says otherwise.
+func (s *settings) shorten(f *flag.FlagSet) {
+	given := map[string]bool{}
+	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["rounds"] {
+		s.plan.rounds = 1
+	}
+	if !given["seconds"] {
+		s.plan.seconds = 1
+	}
+	if !given["out"] {
+		s.out = ""
+	}
+}
+
+// writeCurve prints a curve and writes its files, unless dir is "".
 func writeCurve(c *report.Curve, dir string, out io.Writer) error {
 	err := c.Text(out)
 	fmt.Fprintln(out)
+	if dir == "" {
+		return err
+	}
 	for ending, show := range map[string]func(io.Writer) error{"json": c.JSON, "svg": c.SVG, "md": c.Markdown} {
 		err = errors.Join(err, writeFile(filepath.Join(dir, c.Name+"."+ending), show))
 	}
@@ -86,10 +103,16 @@ func writeCurve(c *report.Curve, dir string, out io.Writer) error {
 }
 
 func showCommand(args []string, out, log io.Writer) error {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+	var s settings
+	if len(args) > 0 && strings.HasPrefix(args[0], "-") { // --help, or flags without a file
+		if err := parse(s.showFlags(log), args); err != nil {
+			return err
+		}
+		args = nil
+	}
+	if len(args) == 0 {
 		return errors.New("name the file that --json wrote: go run ./bench show FILE [FLAGS]")
 	}
-	var s settings
 	if err := parse(s.showFlags(log), args[1:]); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func base() work {
 // curves are those of `bench curves`.
 var curves = []curve{
 	{name: "sessions", title: "Cost of a message by the number of sessions that send at once", axis: "sessions",
-		note: "Relay, 4 KiB; every session sends at least three messages, so connections weigh more to the right.",
+		note: "Relay, 4 KiB; a run has at least three messages for each session, so connections weigh more to the right.",
 		full: []int{1, 3, 10, 30, 100, 300, 1000, 3000, 10000}, quick: []int{1, 10, 100, 1000},
 		at: func(x int) work { w := base(); w.sessions, w.least = x, 3*x; return w }},
 	{name: "size", title: "Cost of a message by its size", axis: "octets", limit: 1,

@@ -10,6 +10,9 @@
 //	go run ./bench curves --quick                           # how the cost of a message grows, in some ten minutes
 //	go run ./bench help
 //
+// Run it as root on Debian: Postfix, Exim and OpenSMTPD need both. The queues lie in a new folder below --dir, which is removed
+// at the end; nothing else there is touched.
+//
 // Source and sink are processes of their own, so that their processor time is known and is not the server's: Postfix's
 // smtp-source and smtp-sink where they can do the work, else those of internal/load.
 //

@@ -20,11 +20,14 @@ type fakeServer struct {
 	name    string
 	starts  *[]string
 	install error
+	durable string
 	refuse  error // of start
 	died    error // of stop
 }
 
 func (f *fakeServer) Name() string { return f.name }
+
+func (f *fakeServer) Durability() string { return f.durable }
 
 func (f *fakeServer) Install(context.Context) (string, error) { return "1." + f.name, f.install }
 

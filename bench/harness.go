@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holub-mail/holub/bench/peer"
@@ -47,7 +46,7 @@ type plan struct {
 // harness runs servers in turn.
 type harness struct {
 	plan
-	dir        string // for the folders of the runs
+	dir        string // for the folders of the runs; it is removed with all that is in it
 	certs      *peer.TLS
 	generators []generator // the first that can do a work does it
 	log        io.Writer   // a line for each run
@@ -77,6 +76,9 @@ func (h *harness) install(ctx context.Context, servers []server) (ready []server
 		fmt.Fprintf(h.log, "installing %s\n", s.Name())
 		version, err := s.Install(ctx)
 		d := report.Server{Name: s.Name(), Version: version}
+		if p, ok := s.(interface{ Durability() string }); ok {
+			d.Durability = p.Durability()
+		}
 		if err != nil {
 			d.Absent = err.Error()
 			fmt.Fprintf(h.log, "%s takes no part: %v\n", s.Name(), err)
@@ -86,6 +88,17 @@ func (h *harness) install(ctx context.Context, servers []server) (ready []server
 		described = append(described, d)
 	}
 	return ready, described
+}
+
+// missing is an error where a server takes no part that was named, or that the others are held against.
+func missing(described []report.Server, named bool, reference string) error {
+	for _, d := range described {
+		if d.Absent != "" && (named || d.Name == reference) {
+			return fmt.Errorf("%s was asked for and takes no part: %s; Postfix, Exim and OpenSMTPD need root and Debian, Haraka "+
+				"node and npm; run this as root there, or leave it out, as with --servers holub", d.Name, d.Absent)
+		}
+	}
+	return nil
 }
 
 // compare runs all works: for each, round after round, all servers in turn, and another one first in each round, so that
@@ -176,14 +189,15 @@ func (h *harness) stage(ctx context.Context, w work, s server, trace bool, play 
 	defer cancel()
 	h.next++
 	dir := filepath.Join(h.dir, fmt.Sprintf("run%d", h.next))
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(filepath.Join(dir, "server"), 0o755)); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "server"), 0o755); err != nil {
 		return fmt.Errorf("make the folder of a run: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := confine(w.cores); err != nil {
+	restore, err := confine(w.cores)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, confine(0)) }()
+	defer func() { err = errors.Join(err, restore()) }()
 	flushDisk()
 	st := &stage{harness: h, work: w, name: s.Name(), generator: h.generator(w)}
 	if st.generator == nil && !w.idle {
@@ -228,32 +242,44 @@ func (h *harness) count(w work, rate float64) int {
 	if h.messages > 0 {
 		return h.messages
 	}
-	n := max(int(rate*h.seconds), w.least, 10*w.sessions)
+	least := w.least
+	if least == 0 {
+		least = 10 * w.sessions
+	}
+	n := max(int(rate*h.seconds), least)
 	if w.most > 0 {
 		n = min(n, w.most)
 	}
 	return n
 }
 
-// emptyDir makes the folder for the runs and refuses one that is in memory, where a sync costs nothing.
-func emptyDir(dir string) (fs string, err error) {
+// workFolder makes a new folder for the runs below dir, and touches nothing else there. It refuses a dir that is in memory,
+// where a sync costs nothing.
+func workFolder(dir string) (made, fs string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("make the folder for the queues (choose another with --dir): %w", err)
+		return "", "", fmt.Errorf("make the folder for the queues (choose another with --dir): %w", err)
 	}
-	fs, err = fileSystem(dir)
-	if err != nil {
-		return "", err
+	if fs, err = fileSystem(dir); err != nil {
+		return "", "", err
 	}
 	if slices.Contains([]string{"tmpfs", "ramfs"}, fs) {
-		return "", fmt.Errorf("%s is on a %s, where a sync costs nothing and nothing is durable: name a folder on a disk with --dir",
+		return "", "", fmt.Errorf("%s is on a %s, where a sync costs nothing and nothing is durable: name a folder on a disk with --dir",
 			dir, fs)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "run*"))
-	if err != nil || strings.ContainsAny(dir, "*?[") {
-		return "", fmt.Errorf("the folder %s has characters of a pattern in its name: choose another with --dir", dir)
+	made, err = os.MkdirTemp(dir, "holub-bench-")
+	if err == nil {
+		err = os.Chmod(made, 0o755) // servers have users of their own
 	}
-	for _, old := range left {
-		err = errors.Join(err, os.RemoveAll(old))
+	if err != nil {
+		return "", "", fmt.Errorf("make a folder for the queues (choose another with --dir): %w", err)
 	}
-	return fs, err
+	return made, fs, nil
+}
+
+// close removes the folder of the harness.
+func (h *harness) close() error {
+	if err := os.RemoveAll(h.dir); err != nil {
+		return fmt.Errorf("remove the queues: %w", err)
+	}
+	return nil
 }

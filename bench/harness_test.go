@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -82,6 +83,7 @@ func TestCount(t *testing.T) {
 		{plan{seconds: 5}, work{sessions: 20}, 1000, 5000},
 		{plan{seconds: 5}, work{sessions: 20}, 1, 200},
 		{plan{seconds: 5}, work{sessions: 1, least: 40}, 1, 40},
+		{plan{seconds: 5}, work{sessions: 20, least: 40}, 1, 40},
 		{plan{seconds: 5}, work{sessions: 1, most: 100}, 1000, 100},
 		{plan{seconds: 5, messages: 7}, work{sessions: 20, least: 40}, 1000, 7},
 	} {
@@ -203,10 +205,20 @@ func TestTrace(t *testing.T) {
 
 func TestInstall(t *testing.T) {
 	h := testHarness(t, &fakePair{})
-	ready, described := h.install(t.Context(), []server{&fakeServer{name: "a"}, &fakeServer{name: "b", install: errors.New("no network")}})
-	want := []report.Server{{Name: "a", Version: "1.a"}, {Name: "b", Version: "1.b", Absent: "no network"}}
+	ready, described := h.install(t.Context(), []server{&fakeServer{name: "a", durable: "syncs nothing"}, &fakeServer{name: "b", install: errors.New("no network")}})
+	want := []report.Server{{Name: "a", Version: "1.a", Durability: "syncs nothing"}, {Name: "b", Version: "1.b", Absent: "no network"}}
 	if len(ready) != 1 || !reflect.DeepEqual(described, want) {
 		t.Errorf("%d ready; %+v", len(ready), described)
+	}
+	for _, c := range []struct {
+		named     bool
+		reference string
+		fails     bool
+	}{{false, "a", false}, {false, "", false}, {false, "b", true}, {true, "a", true}} {
+		err := missing(described, c.named, c.reference)
+		if (err != nil) != c.fails || err != nil && !strings.Contains(err.Error(), "--servers holub") {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 
@@ -240,33 +252,55 @@ func TestDraw(t *testing.T) {
 	})
 }
 
-func TestEmptyDir(t *testing.T) {
+// TestWorkFolder: whatever lies in the folder that was named stays as it is, also what looks like an old run or a certificate.
+func TestWorkFolder(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "run7", "queue"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	_, err := emptyDir(dir)
-	if memory, fsErr := fileSystem(dir); fsErr == nil && memory == "tmpfs" {
-		if err == nil {
+	if memory, err := fileSystem(dir); err == nil && memory == "tmpfs" {
+		if _, _, err := workFolder(dir); err == nil {
 			t.Error("a folder in memory was taken")
 		}
 		return
 	}
-	left, _ := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "other" {
-		t.Errorf("%v %v", left, err)
+	foreign := []string{"run7/queue/mail", "run.txt", "key.pem", "cert.pem", "ca.pem", "other", "holub-bench-1/mail"}
+	for _, name := range foreign {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(name), 0o644)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := os.Stat("/dev/shm"); err == nil {
-		shm, err := os.MkdirTemp("/dev/shm", "holub-bench-test-*")
-		if err != nil {
-			t.Skipf("there is a /dev/shm that can't be written to: %v", err)
+	s := settings{dir: dir, generator: "holub", plan: plan{rounds: 1, seconds: 1, patience: 1, longest: 1}}
+	h, _, err := s.harness(t.Context(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(h.certs.Key); err != nil || filepath.Dir(h.dir) != dir || filepath.Dir(h.certs.Key) != h.dir {
+		t.Errorf("the folder is %s, the key %s: %v", h.dir, h.certs.Key, err)
+	}
+	h.generators = []generator{&fakePair{}}
+	if r := h.run(t.Context(), relayWork(), &fakeServer{name: "a", starts: new([]string)}); r.Messages == 0 {
+		t.Errorf("%+v", r)
+	}
+	if err := h.close(); err != nil {
+		t.Error(err)
+	}
+	for _, name := range foreign {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(text) != name {
+			t.Errorf("%s holds %q now: %v", name, text, err)
 		}
-		defer os.Remove(shm)
-		if _, err := emptyDir(shm); err == nil || !strings.Contains(err.Error(), "--dir") {
-			t.Errorf("a folder in memory: %v", err)
-		}
+	}
+	if _, err := os.Stat(h.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s was left behind: %v", h.dir, err)
+	}
+}
+
+// TestInMemory: a sync costs nothing there, so such a folder is refused.
+func TestInMemory(t *testing.T) {
+	shm, err := os.MkdirTemp("/dev/shm", "holub-bench-test-*")
+	if err != nil {
+		t.Skipf("there is no /dev/shm that can be written to: %v", err)
+	}
+	defer os.Remove(shm)
+	if _, _, err := workFolder(shm); err == nil || !strings.Contains(err.Error(), "--dir") {
+		t.Errorf("a folder in memory: %v", err)
 	}
 }

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/holub-mail/holub/bench/report"
+	"github.com/holub-mail/holub/internal/load"
 )
 
 // limits measures what the machine does without any server: the source straight into the sink, and records appended to a
@@ -37,7 +34,7 @@ func (h *harness) limits(ctx context.Context) ([]report.Limit, error) {
 	for _, writers := range []int{20, 64} {
 		l := report.Limit{Title: fmt.Sprintf("append and fdatasync, joined, records of 4 KiB, %d writers", writers), Unit: "records/s"}
 		for range h.rounds {
-			rate, err := appendRate(ctx, h.dir, writers, 4*kib, min(time.Duration(h.seconds*float64(time.Second)), 5*time.Second))
+			rate, err := load.AppendRate(ctx, h.dir, writers, 4*kib, min(time.Duration(h.seconds*float64(time.Second)), 5*time.Second))
 			if err != nil {
 				return all, fmt.Errorf("%s: %w", l.Title, err)
 			}
@@ -70,63 +67,4 @@ func (h *harness) straight(ctx context.Context, w work) (rate float64, err error
 	}
 	st.rates[st.key()] = float64(n) / t.whole.Seconds()
 	return st.rates[st.key()], nil
-}
-
-// appendRate gives the records a second that writers append to a file, each waiting for a sync that covers its record:
-// those that come while one sync runs share the next. It goes on for about the time given.
-func appendRate(ctx context.Context, dir string, writers, size int, lasting time.Duration) (rate float64, err error) {
-	f, err := os.Create(filepath.Join(dir, "append"))
-	if err != nil {
-		return 0, fmt.Errorf("make a file to append to: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	records := make(chan chan error, writers)
-	var all sync.WaitGroup
-	counts := make([]int, writers)
-	failures := make([]error, writers)
-	began := time.Now()
-	for w := range writers {
-		all.Go(func() {
-			done := make(chan error, 1)
-			for time.Since(began) < lasting && ctx.Err() == nil && failures[w] == nil {
-				records <- done
-				failures[w] = <-done
-				counts[w]++
-			}
-		})
-	}
-	go func() { all.Wait(); close(records) }()
-	joinSyncs(f, bytes.Repeat([]byte("x"), size), records)
-	elapsed := time.Since(began)
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	return float64(total) / elapsed.Seconds(), errors.Join(append(failures, ctx.Err())...)
-}
-
-// joinSyncs appends a record for each request and answers it when it is on the disk, until there are no more requests.
-func joinSyncs(f *os.File, record []byte, records <-chan chan error) {
-	var text []byte
-	var waiting []chan error
-	for done := range records {
-		text, waiting = append(text[:0], record...), append(waiting[:0], done)
-		for more := true; more; {
-			select {
-			case done, more = <-records:
-				if more {
-					text, waiting = append(text, record...), append(waiting, done)
-				}
-			default:
-				more = false
-			}
-		}
-		_, err := f.Write(text)
-		if err == nil {
-			err = dataSync(f)
-		}
-		for _, done := range waiting {
-			done <- err
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +18,9 @@ import (
 	"github.com/holub-mail/holub/bench/report"
 )
 
-const usage = `bench holds holub beside other mail servers on this machine.
+const usage = `bench holds holub beside other mail servers on this machine. Run it as root on Debian: Postfix, Exim and OpenSMTPD
+are each installed into a root of its own, and nothing outside of the cache folder. Without root, leave them out with
+--servers holub.
 
     go run ./bench [FLAGS]               install the servers, run them in turn, print the table
     go run ./bench curves [FLAGS]        how the cost of a message grows; files go below --out
@@ -28,7 +31,7 @@ const usage = `bench holds holub beside other mail servers on this machine.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
@@ -86,16 +89,23 @@ type outputs struct{ json, svg, markdown string }
 func newFlags(name string, log io.Writer) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(log)
+	f.Usage = func() {
+		_ = overview(log) // there is no better place to tell of a failure
+		fmt.Fprintf(log, "\nFlags of %s:\n", name)
+		f.PrintDefaults()
+	}
 	return f
 }
 
 // running are the flags of the commands that measure.
 func (s *settings) running(f *flag.FlagSet, servers string, rounds int, seconds float64) {
-	f.StringVar(&s.servers, "servers", servers, "the servers, separated by commas; \"all\" for every one that is known")
+	f.StringVar(&s.servers, "servers", servers, "the servers, separated by commas, which must all be there; "+
+		"\"all\" for every one that is known, without those that can't be installed; those of Debian need root")
 	f.StringVar(&s.generator, "generator", "auto",
 		"who sends and takes the mail: smtp-source (Postfix's tools), holub (those of internal/load), or auto, which is "+
 			"smtp-source where it can do the work; works that it can't do are always holub's")
-	f.StringVar(&s.dir, "dir", "", "folder for the queues, on a real disk (default: holub-bench/run in the user's cache folder)")
+	f.StringVar(&s.dir, "dir", "", "folder on a real disk, in which the queues get a folder of their own that is removed at the end "+
+		"(default: holub-bench/run in the user's cache folder)")
 	f.StringVar(&s.cache, "cache", "", "folder that servers are installed into (default: holub-bench in the user's cache folder)")
 	f.BoolVar(&s.plan.pipelining, "pipelining", false, "holub's source sends MAIL, RCPT and DATA in one write (smtp-source never does)")
 	f.IntVar(&s.plan.rounds, "rounds", rounds, "how often each server does each work")
@@ -126,7 +136,8 @@ func (s *settings) curvesFlags(log io.Writer) *flag.FlagSet {
 	s.running(f, "holub", 3, 3)
 	f.StringVar(&s.curves, "curves", "", "the curves, separated by commas (default: all)")
 	f.BoolVar(&s.quick, "quick", false, "fewer points and short runs, some ten minutes all together")
-	f.StringVar(&s.out, "out", filepath.Join("docs", "performance"), "folder for the files of each curve: NAME.json, NAME.svg, NAME.md")
+	f.StringVar(&s.out, "out", filepath.Join("docs", "performance"), "folder for the files of each curve: NAME.json, NAME.svg, "+
+		"NAME.md; with --quick they are written only where --out is given")
 	return f
 }
 
@@ -154,23 +165,29 @@ func parse(f *flag.FlagSet, args []string) error {
 	return nil
 }
 
+// overview lists the commands, the works and the curves.
+func overview(out io.Writer) error {
+	var b strings.Builder
+	b.WriteString(usage + "Works:\n")
+	for _, w := range works {
+		fmt.Fprintf(&b, "  %-11s %s\n", w.name, w.title)
+	}
+	b.WriteString("\nCurves:\n")
+	for _, c := range curves {
+		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.title)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
 func helpCommand(out io.Writer) error {
-	if _, err := io.WriteString(out, usage); err != nil {
+	if err := overview(out); err != nil {
 		return err
 	}
 	var s settings
 	for _, f := range []*flag.FlagSet{s.compareFlags(out), s.curvesFlags(out), s.showFlags(out), s.configFlags(out)} {
-		fmt.Fprintf(out, "Flags of %s:\n", f.Name())
+		fmt.Fprintf(out, "\nFlags of %s:\n", f.Name())
 		f.PrintDefaults()
-		fmt.Fprintln(out)
-	}
-	fmt.Fprintln(out, "Works:")
-	for _, w := range works {
-		fmt.Fprintf(out, "  %-11s %s\n", w.name, w.title)
-	}
-	fmt.Fprintln(out, "\nCurves:")
-	for _, c := range curves {
-		fmt.Fprintf(out, "  %-11s %s\n", c.name, c.title)
 	}
 	return nil
 }
@@ -205,9 +222,21 @@ func (p plan) check() error {
 	return nil
 }
 
-// harness readies what all runs need.
+// check refuses flags that make no sense, before anything is made.
+func (s *settings) check() error {
+	if !slices.Contains(generatorNames, s.generator) {
+		return fmt.Errorf("there is no generator %q; there are %s", s.generator, strings.Join(generatorNames, ", "))
+	}
+	return s.plan.check()
+}
+
+// harness readies what all runs need. Its folder is there until its close.
 func (s *settings) harness(ctx context.Context, log io.Writer) (h *harness, disk string, err error) {
-	if err := s.plan.check(); err != nil {
+	if err := s.check(); err != nil {
+		return nil, "", err
+	}
+	generators, err := pickGenerators(ctx, s.cache, s.generator, log)
+	if err != nil {
 		return nil, "", err
 	}
 	if s.dir == "" {
@@ -220,16 +249,19 @@ func (s *settings) harness(ctx context.Context, log io.Writer) (h *harness, disk
 	if s.dir, err = filepath.Abs(s.dir); err != nil {
 		return nil, "", err
 	}
-	if disk, err = emptyDir(s.dir); err != nil {
+	made, disk, err := workFolder(s.dir)
+	if err != nil {
 		return nil, "", err
 	}
-	h = &harness{plan: s.plan, dir: s.dir, log: log, rates: map[string]float64{}}
-	if h.certs, err = makeCertificates(s.dir); err != nil {
-		return nil, "", err
+	h = &harness{plan: s.plan, dir: made, generators: generators, log: log, rates: map[string]float64{}}
+	if h.certs, err = makeCertificates(made); err != nil {
+		return nil, "", errors.Join(err, h.close())
 	}
-	h.generators, err = pickGenerators(ctx, s.cache, s.generator, log)
-	return h, disk, err
+	return h, disk, nil
 }
+
+// generatorNames are what --generator takes.
+var generatorNames = []string{"auto", "smtp-source", "holub"}
 
 // pickGenerators gives the pairs to choose from, the first choice first.
 func pickGenerators(ctx context.Context, cache, name string, log io.Writer) ([]generator, error) {
@@ -237,21 +269,18 @@ func pickGenerators(ctx context.Context, cache, name string, log io.Writer) ([]g
 	if err != nil {
 		return nil, err
 	}
-	switch name {
-	case "holub":
+	if name == "holub" {
 		return []generator{ours}, nil
-	case "auto", "smtp-source":
-		theirs, err := newPosttools(ctx, cache)
-		if err != nil && name == "auto" {
-			fmt.Fprintf(log, "holub's source and sink do all works: %v\n", err)
-			return []generator{ours}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return []generator{theirs, ours}, nil
 	}
-	return nil, fmt.Errorf("there is no generator %q; there are auto, smtp-source and holub", name)
+	theirs, err := newPosttools(ctx, cache)
+	switch {
+	case err == nil:
+		return []generator{theirs, ours}, nil
+	case name == "auto" && ctx.Err() == nil:
+		fmt.Fprintf(log, "holub's source and sink do all works: %v\n", err)
+		return []generator{ours}, nil
+	}
+	return nil, err
 }
 
 func adapted(peers []peer.Server) []server {
@@ -262,7 +291,7 @@ func adapted(peers []peer.Server) []server {
 	return all
 }
 
-func compareCommand(ctx context.Context, args []string, out, log io.Writer) error {
+func compareCommand(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	var s settings
 	if err := parse(s.compareFlags(log), args); err != nil {
 		return err
@@ -279,6 +308,7 @@ func compareCommand(ctx context.Context, args []string, out, log io.Writer) erro
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, h.close()) }()
 	r := &report.Report{Began: time.Now(), Machine: machine(disk), Reference: "postfix"}
 	for _, w := range picked {
 		name := ""
@@ -288,9 +318,10 @@ func compareCommand(ctx context.Context, args []string, out, log io.Writer) erro
 		r.Works = append(r.Works, w.described(name))
 	}
 	ready, described := h.install(ctx, adapted(peers))
-	if r.Servers = described; len(ready) == 0 {
-		return errors.New("no server could be installed")
+	if err := missing(described, s.servers != "all", r.Reference); err != nil {
+		return err
 	}
+	r.Servers = described
 	var limited error
 	if !s.noLimits {
 		r.Limits, limited = h.limits(ctx)

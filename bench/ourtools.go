@@ -158,7 +158,11 @@ func runSink(ctx context.Context, words string, in io.Reader, out io.Writer) err
 		}
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
-	l, err := net.Listen("tcp4", o.Addr)
+	var config net.ListenConfig
+	if strings.HasPrefix(o.Addr, "0.0.0.0:") { // for many sites, all of which are on this machine
+		config.Control = onLoopback
+	}
+	l, err := config.Listen(ctx, "tcp4", o.Addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -83,25 +83,44 @@ type postsink struct {
 	cmd    *exec.Cmd
 	counts *os.File
 	said   *bytes.Buffer
+	ended  chan struct{} // closed at its end
 }
 
 func (p *posttools) sink(ctx context.Context, o sinkOptions) (sink, error) {
 	if o.TLS != nil {
 		return nil, errors.New("smtp-sink knows no TLS")
 	}
-	counts, err := inMemory() // and -u, for it refuses to stay root
+	counts, err := inMemory()
 	if err != nil {
 		return nil, fmt.Errorf("make a file for the counts of smtp-sink: %w", err)
 	}
-	s := &postsink{cmd: p.command(ctx, "smtp-sink", "-c", "-u", "nobody", o.Addr, "1000"), counts: counts, said: &bytes.Buffer{}}
+	s := &postsink{cmd: p.command(ctx, "smtp-sink", "-c", o.Addr, "1000"), counts: counts, said: &bytes.Buffer{}}
 	s.cmd.Stdout, s.cmd.Stderr = counts, s.said
-	if err := s.cmd.Start(); err != nil {
+	asNobody(s.cmd) // it refuses to stay root
+	if err := s.spawn(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start smtp-sink: %w", err), s.forget())
 	}
 	if err := answers(ctx, o.Addr); err != nil {
 		return nil, errors.Join(fmt.Errorf("start smtp-sink: %w", err), s.stop(), errors.New(short(s.said.String())))
 	}
 	return s, nil
+}
+
+// spawn starts the sink and waits for its end in the background.
+func (s *postsink) spawn() error {
+	s.ended = make(chan struct{})
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // Linux ends the sink with the thread that started it
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = s.cmd.Wait() // it is always killed
+			close(s.ended)
+		}
+	}()
+	return <-started
 }
 
 // inMemory makes a file that no disk is asked for, where the system has such a place.
@@ -147,7 +166,7 @@ func (s *postsink) stop() error {
 	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop smtp-sink: %w", err)
 	}
-	_ = s.cmd.Wait() // it was killed
+	<-s.ended
 	return s.forget()
 }
 

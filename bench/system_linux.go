@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
 	"unsafe"
+
+	"github.com/holub-mail/holub/bench/peer"
 )
 
 // fileSystems are the names of the more common ones by their magic numbers; see statfs(2).
@@ -28,43 +31,68 @@ func fileSystem(dir string) (string, error) {
 	return fmt.Sprintf("file system %#x", magic), nil
 }
 
-// dataSync syncs what a file holds, and of its inode only what is needed to read that.
-func dataSync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
-
 // flushDisk writes out what all earlier runs left in memory, so that the next one does not pay for it.
 func flushDisk() { syscall.Sync() }
+
+// asNobody has a command run as a user without rights, and end with the thread that starts it. A program that changes its
+// user itself would lose that bond.
+func asNobody(cmd *exec.Cmd) {
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+}
 
 // enterRoot has a command run in another root; it takes root.
 func enterRoot(cmd *exec.Cmd, root string) { cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root} }
 
-// confine lets this process, and all that it starts from now on, use only the first n processors; for 0, all of them.
-func confine(n int) error {
-	var mask [16]uint64 // 1,024 processors
-	for i := range mask {
-		mask[i] = ^uint64(0)
+// confine lets this process, and all that it starts from now on, use only the first n processors of those that it may use
+// now; for 0, all of them. restore undoes that.
+func confine(n int) (restore func() error, err error) {
+	if n == 0 {
+		return func() error { return nil }, nil
 	}
-	if n > 0 {
-		mask = [16]uint64{}
-		for i := range n {
-			mask[i/64] |= 1 << (i % 64)
-		}
+	allowed, err := peer.Affinity()
+	if err != nil {
+		return nil, err
+	}
+	if n > len(allowed) {
+		return nil, fmt.Errorf("%d processors are asked for, and this process may use %d", n, len(allowed))
+	}
+	restore = func() error { return setAffinity(allowed) }
+	if err := setAffinity(allowed[:n]); err != nil {
+		return nil, errors.Join(err, restore())
+	}
+	return restore, nil
+}
+
+// setAffinity lets all threads of this process use only these processors.
+func setAffinity(processors []int) error {
+	var mask [16]uint64 // 1,024 processors
+	for _, p := range processors {
+		mask[p/64] |= 1 << (p % 64)
 	}
 	for range 2 { // a thread that a thread not yet confined started meanwhile is found by the second pass
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			return fmt.Errorf("confine to %d processors: %w", n, err)
+			return fmt.Errorf("confine to processors %v: %w", processors, err)
 		}
 		for _, thread := range threads {
 			id, err := strconv.Atoi(thread.Name())
 			if err != nil {
-				return fmt.Errorf("confine to %d processors: %w", n, err)
+				return fmt.Errorf("confine to processors %v: %w", processors, err)
 			}
 			_, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, uintptr(id), unsafe.Sizeof(mask),
 				uintptr(unsafe.Pointer(&mask)))
 			if errno != 0 && errno != syscall.ESRCH {
-				return fmt.Errorf("confine to %d processors: %w", n, errno)
+				return fmt.Errorf("confine to processors %v: %w", processors, errno)
 			}
 		}
 	}
 	return nil
+}
+
+// onLoopback keeps a listener of all addresses to those of this machine alone.
+func onLoopback(_, _ string, c syscall.RawConn) error {
+	var set error
+	err := c.Control(func(fd uintptr) { set = syscall.BindToDevice(int(fd), "lo") })
+	return errors.Join(err, set)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -228,7 +229,10 @@ func TestCPUTime(t *testing.T) {
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		now, err := cpuTime(os.Getpid())
-		if err != nil || now > before {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now > before {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -237,20 +241,6 @@ func TestCPUTime(t *testing.T) {
 	}
 	if _, err := cpuTime(1 << 30); err == nil {
 		t.Error("a process that is not there has used time")
-	}
-}
-
-func TestAppendRate(t *testing.T) {
-	dir := t.TempDir()
-	rate, err := appendRate(t.Context(), dir, 4, 100, 50*time.Millisecond)
-	if err != nil || rate <= 0 {
-		t.Errorf("%v %v", rate, err)
-	}
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if _, err := appendRate(t.Context(), filepath.Join(dir, "none"), 1, 1, time.Millisecond); err == nil {
-		t.Error("records went to a folder that is not there")
 	}
 }
 
@@ -316,12 +306,28 @@ func TestCommandLine(t *testing.T) {
 		"--works relay and more words": "no argument",
 		"source":                       "one argument",
 	} {
+		dir := filepath.Join(t.TempDir(), "queues")
 		if strings.HasPrefix(line, "--generator") {
-			line += " --dir " + t.TempDir()
+			line += " --dir " + dir
 		}
 		err := command(t.Context(), strings.Fields(line), io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("bench %s: %v, want %q", line, err, want)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("bench %s: a folder was made before the flags were checked", line)
+		}
+	}
+	for _, line := range []string{"--help", "show --help", "curves -h", "config --help"} {
+		var log bytes.Buffer
+		err := command(t.Context(), strings.Fields(line), io.Discard, &log)
+		if !errors.Is(err, flag.ErrHelp) {
+			t.Errorf("bench %s: %v", line, err)
+		}
+		for _, word := range []string{"show FILE", "curves", "config", "relay-64k", "as root"} {
+			if !strings.Contains(log.String(), word) {
+				t.Errorf("bench %s does not tell of %s", line, word)
+			}
 		}
 	}
 	var help bytes.Buffer
@@ -331,6 +337,21 @@ func TestCommandLine(t *testing.T) {
 	for _, word := range []string{"-rounds", "-quick", "-markdown", "relay-64k", "sites"} {
 		if !strings.Contains(help.String(), word) {
 			t.Errorf("the help does not tell of %s", word)
+		}
+	}
+}
+
+// TestWriteCurve: files are written where a folder is named, and only there.
+func TestWriteCurve(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c := &report.Curve{Name: "size", Title: "by size", Axis: "octets"}
+	for _, dir := range []string{"", "."} { // "." comes last: what is there after "" is what "" wrote
+		var out bytes.Buffer
+		if err := writeCurve(c, dir, &out); err != nil || out.Len() == 0 {
+			t.Errorf("%v %q", err, out.String())
+		}
+		if files, err := filepath.Glob("size.*"); err != nil || len(files) != 3*len(dir) {
+			t.Errorf("in %q: %v %v", dir, files, err)
 		}
 	}
 }

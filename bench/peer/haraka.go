@@ -15,6 +15,7 @@ const harakaVersion = "3.3.4"
 func newHaraka(c *store) Server {
 	return &product{
 		name:    "haraka",
+		durable: "syncs the file of a message and not its folder",
 		install: func(ctx context.Context) (string, error) { return installHaraka(ctx, c) },
 		plan: func(s Setup) (plan, error) {
 			dir, err := c.folder("haraka-" + harakaVersion)

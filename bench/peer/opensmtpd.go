@@ -9,7 +9,8 @@ import (
 
 func newOpenSMTPD(c *store) Server {
 	return &product{
-		name: "opensmtpd",
+		name:    "opensmtpd",
+		durable: "syncs nothing: not durable",
 		install: func(ctx context.Context) (string, error) {
 			root, err := debian(ctx, c, "opensmtpd")
 			if err != nil {

@@ -37,6 +37,8 @@ type Server interface {
 	// Install fetches and unpacks what Start needs, and does nothing where that is there already. It gives the version as
 	// the server calls it: "3.7.11".
 	Install(ctx context.Context) (version string, err error)
+	// Durability says where a server promises its disk less than the others, in a few words; "" where it does not.
+	Durability() string
 	// Config gives the configuration that Start would write for a setup, as it is shown to readers: all files, each
 	// below a line with its name.
 	Config(Setup) string
@@ -56,7 +58,7 @@ type Setup struct {
 	Sessions int  // the most sessions at once that it must serve; 0: 100
 	TLS      *TLS // STARTTLS offered, and used towards the hops; nil for none
 
-	Cores int    // it runs on the first so many cores of the machine; 0: on all
+	Cores int    // it runs on the first so many cores that this process may use; 0: on all
 	Trace string // a file in which strace notes each sync; empty: no strace. Traced servers are slow: count, don't time
 }
 

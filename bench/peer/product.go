@@ -11,12 +11,15 @@ import (
 // product is a Server: how it is installed, and how it is run.
 type product struct {
 	name    string
+	durable string // see Durability
 	install func(context.Context) (version string, err error)
 	plan    func(Setup) (plan, error)
 }
 
 // Name is a part of Server, as are the other methods.
 func (p *product) Name() string { return p.name }
+
+func (p *product) Durability() string { return p.durable }
 
 func (p *product) Install(ctx context.Context) (string, error) {
 	version, err := p.install(ctx)

@@ -31,7 +31,11 @@ func (r *Running) start(ctx context.Context, s Setup, p plan) error {
 	if os.Geteuid() == 0 {
 		args = append(args, "unshare", "--mount", "--pid", "--fork", "--kill-child")
 	}
-	args = append(args, "sh", "-c", script(s, p))
+	use, err := processors(s.Cores)
+	if err != nil {
+		return err
+	}
+	args = append(args, "sh", "-c", script(s, p, use))
 	said, err := os.Create(filepath.Join(s.Dir, "log", "said"))
 	if err != nil {
 		return err
@@ -112,15 +116,15 @@ func newGroup() (string, error) {
 	return "", errors.New("this process is in no control group of version 2")
 }
 
-// script is what the shell does that holds the server: it makes the mounts, prepares, runs the server and ends with it. The
-// shell stays, as the parent of all whose parent ends.
-func script(s Setup, p plan) string {
+// script is what the shell does that holds the server: it makes the mounts, prepares, runs the server on the processors to
+// use and ends with it. The shell stays, as the parent of all whose parent ends.
+func script(s Setup, p plan, use string) string {
 	var b strings.Builder
 	line := func(words ...string) { b.WriteString(strings.Join(words, " ") + "\n") }
 	line("set -e")
 	line(`ulimit -n "$(ulimit -Hn)"`)
-	if s.Cores > 0 {
-		line("taskset -cp", fmt.Sprintf("0-%d", s.Cores-1), "$$ >/dev/null")
+	if use != "" {
+		line("taskset -cp", use, "$$ >/dev/null")
 	}
 	enter := ""
 	if p.root != "" {

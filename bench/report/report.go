@@ -29,11 +29,13 @@ type Machine struct {
 	Disk   string // file system of the queues: "ext4"
 }
 
-// A Server is one of those compared. Absent says why it took no part; it is empty for one that did.
+// A Server is one of those compared. Absent says why it took no part; it is empty for one that did. Durability says where it
+// promises its disk less than the others; it is empty where it does not.
 type Server struct {
-	Name    string
-	Version string `json:",omitempty"`
-	Absent  string `json:",omitempty"`
+	Name       string
+	Version    string `json:",omitempty"`
+	Absent     string `json:",omitempty"`
+	Durability string `json:",omitempty"`
 }
 
 // A Work is what the servers were given to do.

@@ -22,7 +22,7 @@ func sitting() *Report {
 	began := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
 	r := &Report{Began: began, Reference: "postfix",
 		Machine: Machine{OS: "Debian 12", Kernel: "6.1", CPU: "some CPU", Cores: 2, Memory: 8 << 30, Disk: "ext4"},
-		Servers: []Server{{Name: "holub", Version: "1.0"}, {Name: "postfix", Version: "3.7"}, {Name: "exim", Absent: "no\nnetwork & <more>"}},
+		Servers: []Server{{Name: "holub", Version: "1.0"}, {Name: "postfix", Version: "3.7", Durability: "syncs now and then"}, {Name: "exim", Absent: "no\nnetwork & <more>"}},
 		Works: []Work{
 			{Name: "relay", Title: "4 KiB from 20 sessions to the next hop", Unit: "msg/s", Goal: 10, Generator: "smtp-source"},
 			{Name: "idle", Title: "memory", Unit: "MiB", Goal: 100, Less: true, Note: "after EHLO | quiet"}},

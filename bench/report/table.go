@@ -95,7 +95,7 @@ func (r *Report) head() []string {
 		"; msg/CPU-s is for the server's own processor time; CPUs and load CPUs are how many the server, and source and sink, kept busy.")
 }
 
-// notes says what the works mean, who was left out and what failed.
+// notes says what the works mean, who was left out or is less durable, and what failed.
 func (r *Report) notes() []string {
 	var notes []string
 	for _, w := range r.Works {
@@ -109,8 +109,11 @@ func (r *Report) notes() []string {
 		notes = append(notes, note+".")
 	}
 	for _, s := range r.Servers {
-		if s.Absent != "" {
+		switch {
+		case s.Absent != "":
 			notes = append(notes, s.Name+" took no part: "+oneLine(s.Absent))
+		case s.Durability != "":
+			notes = append(notes, s.Name+" "+s.Durability+".")
 		}
 	}
 	for _, row := range r.Rows() {

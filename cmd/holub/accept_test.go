@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	mailload "github.com/holub-mail/holub/internal/load"
 	"github.com/holub-mail/holub/internal/peers"
 	"github.com/holub-mail/holub/internal/spool"
 	"github.com/holub-mail/holub/internal/spool/lsm"
@@ -29,6 +29,7 @@ func TestAcceptRate(t *testing.T) {
 	if each >= 10_000 {
 		turns = 7
 	}
+	lasting := time.Duration(each) * 100 * time.Microsecond // of a turn of the bare loop, which goes by time
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,11 @@ func TestAcceptRate(t *testing.T) {
 	for range turns {
 		server = append(server, sourceRate(t, s.addr, 64, each))
 		engine = append(engine, engineRate(t, 64, each))
-		disk = append(disk, appendRate(t, dir, 64, each))
+		rate, err := mailload.AppendRate(t.Context(), dir, 64, 4096, lasting)
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk = append(disk, rate)
 	}
 	for _, rates := range [][]float64{server, engine, disk} {
 		slices.Sort(rates)
@@ -104,60 +109,5 @@ func engineRate(t *testing.T, writers, n int) float64 {
 		})
 	}
 	all.Wait()
-	return float64(n) / time.Since(began).Seconds()
-}
-
-// appendRate gives the records of 4 KiB a second that writers append to a file, each waiting for a sync that covers its
-// record: those that come while one sync runs share the next.
-func appendRate(t *testing.T, dir string, writers, n int) float64 {
-	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "bare"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	record := bytes.Repeat([]byte("x"), 4096)
-	records := make(chan chan error)
-	go func() {
-		var batch []byte
-		var waiting []chan error
-		for done := range records {
-			batch, waiting = append(batch[:0], record...), append(waiting[:0], done)
-			for more := true; more; {
-				select {
-				case done, ok := <-records:
-					if more = ok; ok {
-						batch, waiting = append(batch, record...), append(waiting, done)
-					}
-				default:
-					more = false
-				}
-			}
-			_, err := f.Write(batch)
-			if err == nil {
-				err = dataSync(f)
-			}
-			for _, done := range waiting {
-				done <- err
-			}
-		}
-	}()
-	var all sync.WaitGroup
-	began := time.Now()
-	for w := range writers {
-		all.Go(func() {
-			done := make(chan error, 1)
-			for i := w; i < n; i += writers {
-				records <- done
-				if err := <-done; err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	close(records)
 	return float64(n) / time.Since(began).Seconds()
 }

@@ -65,7 +65,7 @@ func benchSourceCommand() *cobra.Command {
 	flags.BoolVar(&f.source.Pipelining, "pipelining", false, "send MAIL, RCPT and DATA in one write where it is offered")
 	flags.BoolVar(&f.secure, "tls", false, "STARTTLS first; the certificate is not verified")
 	flags.DurationVar(&f.source.Idle, "idle", 0, "send nothing, but keep the sessions open for so long, such as 1m")
-	flags.IntVar(&f.source.Retries, "retries", 3, "how often in a row a session connects again after a failure; -1: never")
+	flags.IntVar(&f.source.Retries, "retries", 3, "how often in a row a session connects again after a failure; 0: never")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -76,7 +76,11 @@ func benchSource(ctx context.Context, f sourceFlags, out, errOut io.Writer) erro
 		return exit(exUsage, err)
 	}
 	sent, err := s.Run(ctx)
-	if err != nil && sent.Elapsed == 0 { // nothing was begun
+	var unknown *net.DNSError
+	switch {
+	case errors.As(err, &unknown) && sent.Elapsed == 0: // no address now, and maybe one later
+		return exit(exTempFail, err)
+	case err != nil && sent.Elapsed == 0: // nothing was begun
 		return exit(exUsage, err)
 	}
 	report := newSourceReport(sent)
@@ -115,6 +119,15 @@ func (f sourceFlags) complete(errOut io.Writer) (*mailload.Source, error) {
 	if s.PerConn < 0 || s.Idle < 0 {
 		return nil, errors.New("--per-connection and --idle must be at least 0")
 	}
+	if s.Sessions < 1 || s.Messages < 1 || s.Recipients < 1 { // to a Source 0 is the default
+		return nil, errors.New("--sessions, --messages and --recipients must be at least 1")
+	}
+	if s.Retries == 0 { // which is the default of a Source
+		s.Retries = -1
+	}
+	if err := checkServer(s.Addr); err != nil {
+		return nil, fmt.Errorf("--to: %w", err)
+	}
 	if f.secure {
 		host, _, _ := net.SplitHostPort(s.Addr)
 		s.TLS = &tls.Config{ServerName: host, InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
@@ -123,6 +136,21 @@ func (f sourceFlags) complete(errOut io.Writer) (*mailload.Source, error) {
 		s.Opened = func() { fmt.Fprintln(errOut, "holub: the sessions are open") }
 	}
 	return &s, nil
+}
+
+// checkServer refuses what is no HOST:PORT or unix:PATH, whether there is such a host or not.
+func checkServer(addr string) error {
+	if strings.HasPrefix(addr, "unix:") {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("the server's address: %w", err)
+	}
+	return nil
 }
 
 // benchDomains gives the names of --domains, or as many as it says.

@@ -15,6 +15,8 @@
 //
 // Every message has a number in its Message-ID, so that a Sink can tell lost ones from repeated ones.
 //
+// AppendRate measures the disk without any mail: what a server that syncs can reach at most.
+//
 // It measures and does not judge: it never retries what was refused, keeps no mail, and is no client or server for real
 // mail (those are smtp/sender and smtp/receiver, which are what is measured here and so are not used). The commands
 // `holub bench source` and `holub bench sink`, and the comparison in bench, call it.

@@ -118,56 +118,56 @@ func loadAfterCrash(t *testing.T, disk *vfs.MemFS, id spool.ID) error {
 
 // The messages at hand are bounded: new ones find no room while the old ones are fresh, and then take theirs. What has left
 // or was changed is never given as it was.
-func TestFresh(t *testing.T) { synctest.Test(t, testFresh) }
-
-func testFresh(t *testing.T) {
-	var f fresh
-	content := make([]byte, freshSize/64)
-	add := func(n byte) {
-		f.add(&spool.Message{ID: spool.ID{n}, Size: int64(len(content)), Recipients: make([]spool.Recipient, 2)}, content, true)
-	}
-	bounded := func() {
-		t.Helper()
-		if f.octets > freshSize || f.octets < freshSize/2 || f.order.Len() != len(f.all) {
-			t.Errorf("%d octets, %d messages, %d in order; %d octets are allowed", f.octets, len(f.all), f.order.Len(), freshSize)
+func TestFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f fresh
+		content := make([]byte, freshSize/64)
+		add := func(n byte) {
+			f.add(&spool.Message{ID: spool.ID{n}, Size: int64(len(content)), Recipients: make([]spool.Recipient, 2)}, content, true)
 		}
-	}
-	for n := byte(1); n <= 80; n++ {
-		add(n)
-		if n < 60 {
-			add(n) // a message that is put again is there once
+		bounded := func() {
+			t.Helper()
+			if f.octets > freshSize || f.octets < freshSize/2 || f.order.Len() != len(f.all) {
+				t.Errorf("%d octets, %d messages, %d in order; %d octets are allowed", f.octets, len(f.all), f.order.Len(), freshSize)
+			}
 		}
-	}
-	bounded()
-	if _, old := f.content(spool.ID{1}); !old || f.message(spool.ID{80}) != nil {
-		t.Error("the oldest went, or the newest found room, though all came at once")
-	}
-	time.Sleep(freshFor)
-	add(80)
-	bounded()
-	if _, old := f.content(spool.ID{1}); old || f.message(spool.ID{80}) == nil {
-		t.Error("the oldest stayed, or the newest found no room, though the others are not fresh any more")
-	}
-	f.update(spool.ID{80}, []newState{{n: 1, to: spool.Recipient{State: spool.Held}}})
-	got := f.message(spool.ID{80})
-	if got.Recipients[1].State != spool.Held || got.Recipients[0].State != spool.Waiting {
-		t.Errorf("after an update: %+v", got.Recipients)
-	}
-	got.Recipients[0].State = spool.Bounced
-	if r, ok := f.recipient(spool.ID{80}, 0); !ok || r.State != spool.Waiting {
-		t.Error("who loads a message can change what others load")
-	}
-	if _, ok := f.recipient(spool.ID{80}, 2); ok {
-		t.Error("a recipient that is not there was found")
-	}
-	for n := range byte(81) {
-		f.forget(spool.ID{n})
-	}
-	if f.octets != 0 || f.order.Len() != 0 || f.message(spool.ID{80}) != nil {
-		t.Errorf("%d octets and %d messages are left of nothing", f.octets, f.order.Len())
-	}
-	f.add(&spool.Message{ID: spool.ID{1}}, make([]byte, freshSize/4), true)
-	if f.message(spool.ID{1}) != nil {
-		t.Error("content of a quarter of the room was kept")
-	}
+		for n := byte(1); n <= 80; n++ {
+			add(n)
+			if n < 60 {
+				add(n) // a message that is put again is there once
+			}
+		}
+		bounded()
+		if _, old := f.content(spool.ID{1}); !old || f.message(spool.ID{80}) != nil {
+			t.Error("the oldest went, or the newest found room, though all came at once")
+		}
+		time.Sleep(freshFor)
+		add(80)
+		bounded()
+		if _, old := f.content(spool.ID{1}); old || f.message(spool.ID{80}) == nil {
+			t.Error("the oldest stayed, or the newest found no room, though the others are not fresh any more")
+		}
+		f.update(spool.ID{80}, []newState{{n: 1, to: spool.Recipient{State: spool.Held}}})
+		got := f.message(spool.ID{80})
+		if got.Recipients[1].State != spool.Held || got.Recipients[0].State != spool.Waiting {
+			t.Errorf("after an update: %+v", got.Recipients)
+		}
+		got.Recipients[0].State = spool.Bounced
+		if r, ok := f.recipient(spool.ID{80}, 0); !ok || r.State != spool.Waiting {
+			t.Error("who loads a message can change what others load")
+		}
+		if _, ok := f.recipient(spool.ID{80}, 2); ok {
+			t.Error("a recipient that is not there was found")
+		}
+		for n := range byte(81) {
+			f.forget(spool.ID{n})
+		}
+		if f.octets != 0 || f.order.Len() != 0 || f.message(spool.ID{80}) != nil {
+			t.Errorf("%d octets and %d messages are left of nothing", f.octets, f.order.Len())
+		}
+		f.add(&spool.Message{ID: spool.ID{1}}, make([]byte, freshSize/4), true)
+		if f.message(spool.ID{1}) != nil {
+			t.Error("content of a quarter of the room was kept")
+		}
+	})
 }
