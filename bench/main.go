@@ -66,7 +66,7 @@ func command(ctx context.Context, args []string, out, log io.Writer) error {
 			return fmt.Errorf("%s wants one argument; it is for this program itself, people have `holub bench %s`", word, word)
 		}
 		if word == "source" {
-			return runSource(ctx, args[0], out)
+			return runSource(ctx, os.Stdin, out)
 		}
 		return runSink(ctx, args[0], os.Stdin, out)
 	}

@@ -23,7 +23,7 @@ import (
 const sender = "from@source.example"
 
 // ourtools are the Source and the Sink of internal/load. Each runs as this same program with another first argument, so
-// that its processor time is its own: "source" with a batch in JSON as second argument, "sink" with sinkOptions.
+// that its processor time is its own: "source" with a batch in JSON on its standard input, "sink" with sinkOptions as second argument.
 type ourtools struct {
 	program string // this program's file
 }
@@ -45,7 +45,8 @@ func (o *ourtools) send(ctx context.Context, b batch) (sent, error) {
 	if err != nil {
 		return sent{}, fmt.Errorf("describe the mail to the source: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, o.program, "source", string(words))
+	cmd := exec.CommandContext(ctx, o.program, "source", "-")
+	cmd.Stdin = bytes.NewReader(words) // ten thousand domains are too long for an argument
 	cmd.WaitDelay = 5 * time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -62,9 +63,9 @@ func (o *ourtools) send(ctx context.Context, b batch) (sent, error) {
 }
 
 // runSource is the program of a source: it sends a batch and writes what became of it.
-func runSource(ctx context.Context, words string, out io.Writer) error {
+func runSource(ctx context.Context, in io.Reader, out io.Writer) error {
 	var b batch
-	if err := json.Unmarshal([]byte(words), &b); err != nil {
+	if err := json.NewDecoder(in).Decode(&b); err != nil {
 		return fmt.Errorf("understand what to send: %w", err)
 	}
 	source := &load.Source{Addr: b.Addr, Sessions: b.Sessions, Messages: b.Messages, Size: b.Size, Recipients: b.Recipients,
