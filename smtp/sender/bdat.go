@@ -12,8 +12,12 @@ import (
 // maxUnanswered is how many chunks may be on their way without a reply.
 const maxUnanswered = 8
 
-// aliveTime is how long a kept session is listened to before a whole message is entrusted to it in one write.
-const aliveTime = 20 * time.Microsecond
+// aliveTime is how long a kept session is listened to before a whole message is entrusted to it in one write, and aliveTries
+// how often where the machine was too busy to listen.
+const (
+	aliveTime  = 20 * time.Microsecond
+	aliveTries = 4
+)
 
 // runChunks sends the envelope and the content by BDAT. Where PIPELINING is offered the first chunk leaves with the
 // envelope: a short message needs one write and one round trip.
@@ -51,13 +55,21 @@ func (t *transaction) alive() error {
 	if t.c.mails == 1 { // the session is fresh
 		return nil
 	}
-	if t.arm(reading, aliveTime) != nil || t.ctx.Err() != nil {
-		return nil // the next read says so
+	for range aliveTries {
+		began := time.Now()
+		if t.arm(reading, aliveTime) != nil || t.ctx.Err() != nil {
+			return nil // the next read says so
+		}
+		_, err := t.replies.in.Peek(1)
+		if err != nil && !isTimeout(err) {
+			return t.fail(StageMail, t.explain(err, aliveTime), smtp.Reply{})
+		}
+		if err == nil || time.Since(began) < 5*aliveTime {
+			break // what it said, quiet hears
+		}
+		// A busy machine let the time pass before the read began.
 	}
-	if _, err := t.replies.in.Peek(1); err != nil && !isTimeout(err) {
-		return t.fail(StageMail, t.explain(err, aliveTime), smtp.Reply{})
-	}
-	return nil // what it said, quiet hears
+	return nil
 }
 
 // onlyChunk reads the reply to a chunk that left with the envelope, where it is the last or nobody is left.
