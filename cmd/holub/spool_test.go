@@ -81,7 +81,7 @@ func putPlain(t *testing.T, e spool.Engine, id spool.ID, size int) {
 
 // A file that was altered gives what is whole in it, and exit code 65 with what is not.
 func TestSpoolImportAltered(t *testing.T) {
-	dir := filledFolder(t, 1, 100, 2000, 100_000)
+	dir := filledFolder(t, 1, 100, 2000, 200_000)
 	if code, said := holubIn(t, dir, "spool", "export", "queue.tar"); code != 0 {
 		t.Fatal(code, said)
 	}
@@ -116,7 +116,7 @@ func TestSpoolImportAltered(t *testing.T) {
 
 // Content that can't be read does not keep the rest from being exported.
 func TestSpoolExportDamaged(t *testing.T) {
-	dir := filledFolder(t, 1, 100, 2000, 100_000)
+	dir := filledFolder(t, 1, 100, 2000, 200_000)
 	bad := filledID(3)
 	if err := os.Remove(filepath.Join(dir, "holub-data", "spool", "bodies", bad.String())); err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestSpoolCheckFlips(t *testing.T) {
 	met := map[string]bool{} // by what it says
 	rng := rand.New(rand.NewPCG(1, 2))
 	for starts := 1; starts <= 2; starts++ {
-		dir := filledFolder(t, starts, 100, 2000, 17_000, 17_000, 100_000) // the last is a file of its own
+		dir := filledFolder(t, starts, 100, 2000, 17_000, 17_000, 200_000) // the last is a file of its own
 		data := filepath.Join(dir, "holub-data")
 		err := filepath.WalkDir(data, func(name string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
