@@ -24,7 +24,7 @@ func curvesCommand(ctx context.Context, args []string, out, log io.Writer) (err 
 	if s.quick {
 		s.shorten(f)
 	}
-	picked, err := pickCurves(names(s.curves))
+	picked, err := pick("curve", curves, names(s.curves))
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func configCommand(args []string, out, log io.Writer) error {
 	if err := parse(s.configFlags(log), args); err != nil {
 		return err
 	}
-	picked, err := pick(names(s.works))
+	picked, err := pick("work", works, names(s.works))
 	if err != nil {
 		return err
 	}

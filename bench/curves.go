@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/holub-mail/holub/bench/report"
 )
@@ -58,26 +56,7 @@ var curves = []curve{
 		at: func(x int) work { w := base(); w.cores = x; return w }},
 }
 
-// pickCurves gives the curves with these names; all of them for no names.
-func pickCurves(names []string) ([]curve, error) {
-	if len(names) == 0 {
-		return curves, nil
-	}
-	var picked []curve
-	var known []string
-	for _, c := range curves {
-		known = append(known, c.name)
-		if slices.Contains(names, c.name) {
-			picked = append(picked, c)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("there is no curve called %q; there are %s", name, strings.Join(known, ", "))
-		}
-	}
-	return picked, nil
-}
+func (c curve) String() string { return c.name }
 
 // draw measures one curve: at each x all servers in turn, round after round. A server that failed at two points running is
 // left out at the later ones. It ends early only when ctx does.

@@ -296,7 +296,7 @@ func compareCommand(ctx context.Context, args []string, out, log io.Writer) (err
 	if err := parse(s.compareFlags(log), args); err != nil {
 		return err
 	}
-	picked, err := pick(names(s.works))
+	picked, err := pick("work", works, names(s.works))
 	if err != nil {
 		return err
 	}

@@ -273,18 +273,18 @@ func TestSites(t *testing.T) {
 }
 
 func TestPick(t *testing.T) {
-	all, err := pick(nil)
+	all, err := pick("work", works, nil)
 	if err != nil || len(all) != len(works) {
 		t.Errorf("%d works, %v", len(all), err)
 	}
-	some, err := pick([]string{"tls", "accept"})
+	some, err := pick("work", works, []string{"tls", "accept"})
 	if err != nil || len(some) != 2 || some[0].name != "accept" {
 		t.Errorf("%+v %v", some, err)
 	}
-	if _, err := pick([]string{"relais"}); err == nil || !strings.Contains(err.Error(), "relay-conn") {
+	if _, err := pick("work", works, []string{"relais"}); err == nil || !strings.Contains(err.Error(), "relay-conn") {
 		t.Errorf("an unknown work: %v", err)
 	}
-	if _, err := pickCurves([]string{"speed"}); err == nil || !strings.Contains(err.Error(), "sessions") {
+	if _, err := pick("curve", curves, []string{"speed"}); err == nil || !strings.Contains(err.Error(), "sessions") {
 		t.Errorf("an unknown curve: %v", err)
 	}
 }

@@ -68,26 +68,29 @@ func (w work) unit() string {
 // arrivals is how many recipients must have arrived for n messages.
 func (w work) arrivals(n int) int { return n * max(w.recipients, 1) }
 
-// pick gives the works with these names, in the order of the table; all of them for no names.
-func pick(names []string) ([]work, error) {
+// pick gives those of all that have these names, in their order; all of them for no names. what is said of one where there is
+// none of a name.
+func pick[T interface{ String() string }](what string, all []T, names []string) ([]T, error) {
 	if len(names) == 0 {
-		return works, nil
+		return all, nil
 	}
-	var picked []work
+	var picked []T
 	var known []string
-	for _, w := range works {
-		known = append(known, w.name)
-		if slices.Contains(names, w.name) {
-			picked = append(picked, w)
+	for _, v := range all {
+		known = append(known, v.String())
+		if slices.Contains(names, v.String()) {
+			picked = append(picked, v)
 		}
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("there is no work called %q; there are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("there is no %s called %q; there are %s", what, name, strings.Join(known, ", "))
 		}
 	}
 	return picked, nil
 }
+
+func (w work) String() string { return w.name }
 
 // described is the work as the report has it.
 func (w work) described(generator string) report.Work {
